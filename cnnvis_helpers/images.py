@@ -224,7 +224,7 @@ def _shares(values: Any, limit: float | None, signed: bool | None) -> tuple[np.n
         raise ValueError(f"limit {limit!r} is not a positive number")
     if signed is False and low < 0:
         raise ValueError(f"values go down to {low:.4g}, but signed=False has no colour below 0")
-    limit = max(-low, high) if limit is None else limit
+    limit = max(-low, high) if limit is None else float(limit)
     # A map of zeros has no scale: it stays zero instead of becoming 0 / 0.
     shares = np.clip(numbers, -limit, limit) / limit if limit else numbers
     return shares, bool(low < 0 if signed is None else signed)
