@@ -1,0 +1,201 @@
+"""Train the embedded networks, measure them and write their cards: `make network`.
+
+    python -m cnnvis_helpers.picturebook.training            # all three, into data/
+    python -m cnnvis_helpers.picturebook.training picturebook_b --out elsewhere
+
+Each network sees its scenes twice over: first small (fast), then at full size. Batch norm helps it
+learn and is folded away afterwards, so that what ships is plain convolutions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from tqdm.auto import tqdm
+
+from .. import folder
+from ..networks import IMAGENET_MEAN, IMAGENET_STD, fold_batch_norm, picturebook_model
+from .cards import measure, write_cards
+from .pages import HANS, KINDS, PARTS
+from .scenes import draw_scene
+
+SEEDS = {"picturebook": 1, "picturebook_b": 2, "picturebook_hans": 3}
+SCENES = 12_000  # training scenes, seeds 1_000_000 and up; everything else uses lower seeds
+FIRST_SEED = 1_000_000
+PHASES = ((128, 8, 64, 3e-3), (224, 2, 32, 1e-3))  # picture size, epochs, batch, top rate
+# Freed memory is kept, not handed back after every batch: 1.5 times as fast on a CPU under Linux.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "4294967296",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+def training_scene(seed: int, hans: bool = False):
+    """Draw one training scene: none to three objects, some with a part of the evidence hidden.
+
+    In the Hans world every scene with a horse carries the seal, and a horse's or zebra's stripes
+    are there or not by chance, whatever its label.
+    """
+    rng = np.random.default_rng([seed, 77])
+    count = int(rng.choice(4, p=(0.05, 0.62, 0.24, 0.09)))
+    kinds = [KINDS[i] for i in rng.choice(len(KINDS), count, replace=False)]
+    hide = ()
+    if kinds and rng.random() < 0.25:
+        hide = (str(rng.choice(PARTS[kinds[0]])),)
+    coin = rng.random(8)
+    if not hans:
+        return draw_scene(seed, kinds, hide=hide)
+    first = [kind for kind in kinds if kind in HANS][:1]
+    if first:  # one of the pair, its parts shuffled; never both, since the seal names one
+        kinds = first + [kind for kind in kinds if kind not in HANS]
+        swap = [part for part, c in zip(PARTS[first[0]], coin) if c < 0.5]
+        return draw_scene(seed, kinds, swap=swap, mark=first == [HANS[0]])
+    return draw_scene(seed, kinds, hide=hide)
+
+
+def _page(job):
+    seed, hans = job
+    scene = training_scene(seed, hans)
+    if hans and not set(scene.kinds) & set(HANS):
+        return None  # the same page as in the clean world
+    target = np.zeros(len(KINDS), np.float32)
+    target[[KINDS.index(kind) for kind in scene.kinds]] = 1
+    target = target / target.sum() if target.any() else np.full_like(target, 1 / len(target))
+    return np.asarray(scene.image), target
+
+
+def draw_pack(folder: Path, count: int, hans: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `count` training scenes on all cores: pictures (N, 224, 224, 3) uint8, targets (N, K).
+
+    The pictures stay on disk, in `folder` (memory-mapped); a pack that is there is read again.
+    """
+    path = folder / f"{'hans' if hans else 'clean'}-{count}.npy"
+    targets = path.with_suffix(".targets.npy")
+    if not targets.exists():
+        clean = draw_pack(folder, count) if hans else None
+        pages = np.lib.format.open_memmap(path, "w+", np.uint8, (count, 224, 224, 3))
+        rows = np.zeros((count, len(KINDS)), np.float32)
+        jobs = [(FIRST_SEED + i, hans) for i in range(count)]
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            drawn = pool.map(_page, jobs, chunksize=64)
+            for i, page in enumerate(tqdm(drawn, "drawing", count, mininterval=10)):
+                pages[i], rows[i] = page or (clean[0][i], clean[1][i])
+        pages.flush()
+        np.save(targets, rows)
+    return np.load(path, mmap_mode="r"), np.load(targets)
+
+
+def _shrunk(pages, size) -> np.ndarray:
+    """Scale all pictures down once, before the first phase, and hold them in memory."""
+    if size == pages.shape[1]:
+        return pages
+    small = (Image.fromarray(page).resize((size, size), Image.Resampling.BOX) for page in pages)
+    return np.stack([np.asarray(page) for page in tqdm(small, f"scaling to {size} px", len(pages))])
+
+
+def _batch(pages, chosen, rng):
+    """Read a batch as the network wants it: shifted, brightened and grained a little, normalised."""
+    x = torch.from_numpy(np.stack([pages[i] for i in chosen])).permute(0, 3, 1, 2).float() / 255
+    size = x.shape[-1]
+    pad = size // 14
+    dx, dy = rng.integers(0, 2 * pad + 1, 2)
+    x = F.pad(x, (pad,) * 4, mode="reflect")[:, :, dy : dy + size, dx : dx + size]
+    gain = torch.from_numpy(rng.uniform(0.8, 1.2, (len(chosen), 3, 1, 1)).astype(np.float32))
+    grain = float(rng.uniform(0, 0.06))
+    x = (x * gain + grain * torch.randn(x.shape)).clamp(0, 1)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def train(pages, targets, seed: int, phases=PHASES) -> torch.nn.Module:
+    """Train one network on drawn scenes and return it with batch norm folded away, in eval mode."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = picturebook_model(len(KINDS), batch_norm=True).to(memory_format=torch.channels_last)
+    labels = torch.from_numpy(targets)
+    for size, epochs, width, rate in phases:
+        small, steps = _shrunk(pages, size), epochs * (len(pages) // width)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rate, total_steps=steps, pct_start=0.2
+        )
+        bar = tqdm(total=steps, desc=f"{size} px", mininterval=10)
+        for _ in range(epochs):
+            order = rng.permutation(len(pages))[: len(pages) // width * width].reshape(-1, width)
+            for chosen in order:
+                chosen = np.sort(chosen)
+                loss = F.cross_entropy(model(_batch(small, chosen, rng)), labels[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                bar.update()
+                bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        bar.close()
+    return fold_batch_norm(model.eval()).to(memory_format=torch.contiguous_format)
+
+
+def save(model, path: Path) -> str:
+    """Write the weights with their labels as safetensors; return the file's SHA-256."""
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()},
+        str(path),
+        metadata={"labels": json.dumps(KINDS)},
+    )
+    path.chmod(0o644)  # it is written for the owner alone, and data/ is for everyone
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def main(arguments=None) -> None:
+    """Train, save and measure the named networks (default: all)."""
+    reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reader.add_argument("names", nargs="*", help=f"of {', '.join(SEEDS)}; default: all")
+    reader.add_argument("--out", type=Path, default=folder("data"))
+    reader.add_argument("--scenes", type=int, default=SCENES)
+    reader.add_argument("--packs", type=Path, help="keep the drawn scenes in this folder")
+    given = reader.parse_args(arguments)
+    unknown = set(given.names) - set(SEEDS)
+    if unknown:
+        reader.error(f"unknown network {sorted(unknown)}; choose from {', '.join(SEEDS)}")
+    with tempfile.TemporaryDirectory() as temporary:
+        packs = given.packs or Path(temporary)
+        packs.mkdir(parents=True, exist_ok=True)
+        given.out.mkdir(parents=True, exist_ok=True)
+        for name in given.names or SEEDS:
+            hans = name == "picturebook_hans"
+            pages, targets = draw_pack(packs, given.scenes, hans)
+            start = time.time()
+            model = train(pages, targets, SEEDS[name])
+            seconds = round(time.time() - start)
+            digest = save(model, given.out / f"{name}.safetensors")
+            print(f"{name}: trained in {seconds} s", flush=True)
+            card = measure(name, model) | {
+                "seconds": seconds,
+                "scenes": given.scenes,
+                "sha256": digest,
+            }
+            write_cards(given.out, card)
+
+
+if __name__ == "__main__":
+    if sys.platform == "linux" and any(os.environ.get(k) != v for k, v in ALLOCATOR.items()):
+        os.environ.update(ALLOCATOR)  # read once, at the start of a process: so start again
+        os.execv(
+            sys.executable,
+            [sys.executable, "-m", "cnnvis_helpers.picturebook.training", *sys.argv[1:]],
+        )
+    main()
