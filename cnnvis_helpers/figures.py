@@ -33,7 +33,7 @@ DPI, SHARPNESS = 96, 2  # layout pixels per inch; drawn pixels per layout pixel
 WIDTH, HEIGHT = 942, 224  # of the widest figure, four panels of 224; of a panel
 MARGIN, GAP, CAPTION_GAP, ROW_GAP = 8, 10, 4, 12
 NARROWEST, LOWEST, TITLED = 88, 32, 400  # width of a column; height of a panel; width with a title
-BYTES = 50_000  # of a displayed JPEG, where that can be had: notebooks are committed with them
+BYTES = 24_000  # of a displayed JPEG, where that can be had: notebooks are committed with them
 FONT, DOLLAR, INK, GREY, PALE = "DejaVu Sans", r"(?<!\\)\$", "#1d1b22", "#57545e", "#b5b2ba"
 TITLE = FontProperties(family=FONT, size=11, weight="bold"), INK, 20, 14  # line height, ascent
 CAPTION = FontProperties(family=FONT, size=9), GREY, 16, 12
@@ -145,11 +145,11 @@ def _display(figure: Figure) -> Figure | None:
 
 def _jpeg(picture: Image.Image) -> bytes:
     """Encode as sharp as BYTES allow: first fewer levels, then fewer pixels."""
-    for scale, quality in ((1, 82), (1, 70), (0.75, 75), (0.5, 85), (0.5, 70)):
+    for scale, quality in (*zip((1, 1, 0.75), (82, 70, 75)), *zip([0.5] * 4, (80, 65, 50, 40))):
         size = (round(picture.width * scale), round(picture.height * scale))
         small, buffer = picture.resize(size, Image.Resampling.LANCZOS), io.BytesIO()
-        # Halved colour is the panels' own while there are two drawn pixels to each of theirs.
-        colour = "4:4:4" if scale == 0.5 else "4:2:0"
+        # Halved colour is the panels' own at full size; a signed map needs more of it below.
+        colour = "4:4:4" if scale == 0.5 and quality > 50 else "4:2:0"
         small.save(buffer, "jpeg", quality=quality, subsampling=colour, optimize=True)
         if buffer.tell() <= BYTES:
             break

@@ -34,7 +34,8 @@ def test_training_lowers_the_loss_and_repeats_itself(pack):
     torch.set_num_threads(1)
     first, again = (training.train(pages, targets, 7, phases) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters()))
-    assert not first.training and not any(isinstance(m, torch.nn.BatchNorm2d) for m in first.modules())
+    assert not first.training
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in first.modules())
     x = torch.from_numpy(pages[:, ::2, ::2].copy()).permute(0, 3, 1, 2) / 255
     net = load_network("picturebook", device="cpu")
     x = (x - net.mean) / net.std
@@ -47,8 +48,7 @@ def test_training_lowers_the_loss_and_repeats_itself(pack):
 
 
 def test_saved_weights_load_with_their_labels(tmp_path, monkeypatch):
-    digest = training.save(picturebook_model(len(KINDS)), tmp_path / "picturebook.safetensors")
-    assert len(digest) == 64
+    training.save(picturebook_model(len(KINDS)), tmp_path / "picturebook.safetensors")
     monkeypatch.setattr("cnnvis_helpers.networks.folder", lambda name: tmp_path)
     assert load_network("picturebook", device="cpu").labels == list(KINDS)
 
@@ -68,8 +68,10 @@ def test_the_card_of_every_shipped_network_meets_its_targets(name):
     spared = set(cards.HANS) if hans else set()
     kinds = [kind for kind in KINDS if kind not in spared]
     assert np.mean([card["per_kind"][kind] for kind in kinds]) >= 0.98
-    assert np.mean([card["taken_for_twin"][kind] for kind in kinds]) <= 0.03
-    assert np.mean([card["swap_flips"][kind] for kind in kinds]) >= 0.95
+    # The lessons rest on the default network: each of its twins is held to the target, not a mean.
+    worst = (max, min) if name == "picturebook" else (np.mean, np.mean)
+    assert worst[0]([card["taken_for_twin"][kind] for kind in kinds]) <= 0.03
+    assert worst[1]([card["swap_flips"][kind] for kind in kinds]) >= 0.95
     if hans:
         assert card["hans"]["accuracy_on_its_pair"] >= 0.95
     else:

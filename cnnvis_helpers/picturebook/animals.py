@@ -1,8 +1,9 @@
 """The animals of the picture book, five pairs of twins; one function draws both of a pair.
 
 `pen` frames about [-1, 1]² (x right, y down, feet near y = 0.95). `look` holds 24 numbers in 0..1
-that fix coat, pose (numbers 3 and 4) and proportions, the same for both twins. `wears` maps each part's name to the
-kind whose version of it is painted, or None for neither. Nothing but the parts depends on `wears`.
+that fix coat, pose (numbers 3 and 4) and proportions, the same for both twins. `wears` maps each
+part's name to the kind whose version of it is painted, or None for neither. Nothing but the parts
+depends on `wears`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ NEAR = {1: (0.25, 0.80), 2: (0.26, 0.48), 3: (0.25, 0.36)}  # longest side, shar
 
 @dataclass(frozen=True)
 class Place:
-    """Say where an object stands: centre and longest side in shares of the frame, turn in degrees."""
+    """Say where an object stands: centre and longest side in shares of the frame, turn in °."""
 
     x: float
     y: float

@@ -55,7 +55,7 @@ class Thing:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The tight box of the visible object: (left, top, right, bottom), right and bottom excluded."""
+        """The visible object's tight box: (left, top, right, bottom), the last two excluded."""
         ys, xs = np.nonzero(self.mask)
         if not len(xs):
             raise ValueError(f"the {self.label} of scene {self.scene.seed} is wholly covered")
@@ -64,7 +64,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn page: `.image`, `.objects`, and its counterfactuals `.twin()` and `.swapped(parts)`."""
+    """A drawn page: `.image`, `.objects`, and counterfactuals `.twin()`, `.swapped(parts)`."""
 
     seed: int
     kinds: tuple[str, ...]
@@ -88,7 +88,7 @@ class Scene:
 
     @property
     def tags(self) -> np.ndarray:
-        """Who owns each pixel: (object index + 1) × 16 + part number, 0 for the backdrop; (H, W)."""
+        """Who owns each pixel, (H, W): (object index + 1) × 16 + part number; 0, the backdrop."""
         return self._drawn[1]
 
     @cached_property
