@@ -3,6 +3,9 @@
 import json
 import math
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -403,3 +406,28 @@ def test_scoring_leaves_its_input_alone_and_takes_other_number_types():
     for now, before in zip((values, mask, within), kept):
         np.testing.assert_array_equal(now, before)
     assert repr(share(np.ones((2, 4)), np.eye(2, 4, dtype=bool))) == "0.250 (chance 0.250)"
+
+
+# ---- the tables that lessons read ---------------------------------------------------------------
+
+
+def test_make_scores_writes_a_row_for_each_pair_map_and_score(tmp_path):
+    script = Path(__file__).resolve().parents[1] / ".ci" / "scores.py"
+    command = [sys.executable, str(script), "01", "--scenes", "16", "--out", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = json.loads((tmp_path / "01_saliency_maps.json").read_text())
+    maps = {"saliency", "saliency, untrained network", "centred Gaussian", "Sobel edges"}
+    assert {row["map"] for row in rows} == maps | {"object mask"}
+    keys = [(row["pair"], row["map"], row["score"]) for row in rows]
+    assert len(set(keys)) == len(keys) and len({pair for pair, _, _ in keys}) == 8
+
+    def of(name, score):
+        return [row for row in rows if (row["map"], row["score"]) == (name, score)]
+
+    # What is known without any network: the mask finds its object; nothing drawn asks for a class.
+    assert all(row["mean"] == 1 for row in of("object mask", "object: AUROC"))
+    for control in ("object mask", "Sobel edges", "centred Gaussian"):
+        assert all(row["mean"] == 0 for row in of(control, "whose: change"))
+    assert all(0 < row["chance"] < 1 for row in of("saliency", "object: share"))
+    ours = [row["mean"] for row in of("saliency", "object: AUROC")]
+    assert min(ours) > 0.7
