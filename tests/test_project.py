@@ -354,7 +354,8 @@ def test_every_make_target_runs_something_that_exists():
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here: the README's lines serve")
 def test_make_lab_opens_lesson_00_without_a_browser(tmp_path):
     # What `make lab` would run here, but for installing; as on a server, where no screen is.
-    dry = ["make", "--dry-run", "lab", f"VENV={sys.prefix}", "ARGS=--no-browser"]
+    dry = ["make", "--dry-run", "--no-print-directory", "lab", f"VENV={sys.prefix}"]
+    dry += ["ARGS=--no-browser"]
     plan = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     command = plan.strip().splitlines()[-1]
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
