@@ -478,7 +478,7 @@ def dots(axes, rows, score, names):
     """Plot a score pair by pair, a dot and its 95 % interval for each map."""
     for k, name in enumerate(names):
         mean, low, high = of(rows, score, name).T
-        y = np.arange(len(PAIR_NAMES))[::-1] + 0.2 - 0.2 * k
+        y = np.arange(len(PAIR_NAMES))[::-1] + 0.35 * (1 - (2 * k + 1) / len(names))
         axes.errorbar(mean, y, xerr=(mean - low, high - mean), fmt="o", markersize=4, label=name)
     axes.set_yticks(np.arange(len(PAIR_NAMES))[::-1], PAIR_NAMES)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
