@@ -17,7 +17,10 @@ from cnnvis_helpers.lessons import saliency_maps
 from cnnvis_helpers.networks import load_network
 from cnnvis_helpers.picturebook import draw_scene
 
-PEERS = {"deconvnet": (lesson.deconvnet, Deconvolution), "guided": (lesson.guided_backprop, GuidedBackprop)}  # fmt: skip
+PEERS = {
+    "deconvnet": (lesson.deconvnet, Deconvolution),
+    "guided": (lesson.guided_backprop, GuidedBackprop),
+}
 both_rules = pytest.mark.parametrize("rule", PEERS)
 
 
@@ -377,7 +380,7 @@ def test_what_survives_a_sum_of_equal_signs_is_all_of_it():
     with torch.no_grad():
         model[0].weight.abs_()
     assert lesson.surviving(model, noise(1, 3, 6, 6), 1, "0") == pytest.approx(1)
-    with torch.no_grad():  # the weights of each row add up to zero: away from the border all cancels
+    with torch.no_grad():  # each row's weights add up to zero: inside, all cancels
         model[0].weight[:] = 1.0
         model[0].weight[..., ::2] = -0.5
     assert lesson.surviving(model, noise(1, 3, 24, 24), 1, "0") < 0.1

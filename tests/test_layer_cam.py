@@ -75,7 +75,8 @@ def test_slopes_alike_in_all_cells_and_positive_make_it_grad_cam():
 
 def theirs(model, x, target, layer):
     with LayerCAM(model=model, target_layers=[model.get_submodule(layer)]) as cam:
-        return cam(input_tensor=x.clone().requires_grad_(), targets=[ClassifierOutputTarget(target)])[0]
+        picture = x.clone().requires_grad_()
+        return cam(input_tensor=picture, targets=[ClassifierOutputTarget(target)])[0]
 
 
 def stretched(ours, size):

@@ -163,7 +163,9 @@ def test_equals_pytorch_grad_cam_on_a_real_network():
         assert (other / other.max() - theirs / theirs.max()).abs().max() > 5e-3
 
 
-LAYERS = {"alexnet": "features.0", "vgg16": "features.4", "resnet18": "layer1", "googlenet": "conv1"}
+LAYERS = {
+    "alexnet": "features.0", "vgg16": "features.4", "resnet18": "layer1", "googlenet": "conv1",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -209,8 +211,10 @@ def test_masks_are_enlarged_then_stretched_by_a_slow_loop():
                 top, left = min(int(r), 2), min(int(c), 3)
                 down, right = r - top, c - left
                 large[i, j] = (
-                    (1 - down) * (1 - right) * one[top, left] + (1 - down) * right * one[top, left + 1]
-                    + down * (1 - right) * one[top + 1, left] + down * right * one[top + 1, left + 1]
+                    (1 - down) * (1 - right) * one[top, left]
+                    + (1 - down) * right * one[top, left + 1]
+                    + down * (1 - right) * one[top + 1, left]
+                    + down * right * one[top + 1, left + 1]
                 )  # fmt: skip
         expected = (large - large.min()) / (large.max() - large.min())
         assert np.abs(mask[0].numpy() - expected).max() < 1e-5
@@ -220,7 +224,8 @@ def test_masks_are_enlarged_then_stretched_by_a_slow_loop():
 def test_masks_of_flat_maps_are_empty_and_never_nan():
     nearly = torch.full((6, 6), 1e8)
     nearly[2, 3] += 8  # the next float: between cells, the difference is rounded away
-    maps = torch.stack([torch.zeros(6, 6), torch.full((6, 6), 0.7), torch.full((6, 6), -3.0), nearly])
+    flat = [torch.full((6, 6), level) for level in (0.0, 0.7, -3.0)]
+    maps = torch.stack([*flat, nearly])
     masks = lesson.soft_masks(maps, (50, 70))
     assert masks.isfinite().all() and not masks[:3].any()
     assert not lesson.soft_masks(maps, (3, 3)).any()  # nan would be true
@@ -277,7 +282,7 @@ def test_the_softmax_is_blind_to_the_baseline_and_hardly_weighs_probabilities(ne
 
 def test_the_chunk_changes_no_number_and_bounds_the_batch(net, batch):
     sizes = []
-    handle = net.model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    handle = net.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     plain = lesson.score_cam(net.model, batch, [4, 3], LAST)
     handle.remove()
     bound = lesson.CHUNK_BYTES // batch[0].nbytes

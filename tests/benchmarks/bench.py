@@ -76,13 +76,17 @@ def gradients(rounds):
 
 
 def peers(model, x, layer):
-    """Pair every method of lessons 03 to 10 with its peer on one network: name → (ours, theirs)."""
+    """Pair each method of lessons 03 to 10 with its peer on one network: name → both."""
     gradient = lessons.saliency_maps.vanilla_gradient
     module = model.get_submodule(layer)
 
     def cam(kind):
-        made = kind(model=model, target_layers=[module])
-        return lambda: made(input_tensor=x, targets=[ClassifierOutputTarget(3)])
+        def run():
+            with kind(model=model, target_layers=[module]) as made:  # its hooks come off again
+                picture = x.clone().requires_grad_()
+                return made(input_tensor=picture, targets=[ClassifierOutputTarget(3)])
+
+        return run
 
     def of(lesson, method, *more, **options):
         function = getattr(getattr(lessons, lesson), method)
