@@ -429,8 +429,7 @@ assert torch.allclose(with_switches.encode(x)[0], net.model.features(x), atol=1e
 # ### Training
 #
 # The paper trains in two stages, and begins with easy pictures: one object, large, in the middle
-# (§4). We stay with these: 1040 pages, drawn here, and the seeds above 100 000 kept apart for the
-# test.
+# (§4). We stay with these: 1040 pages, drawn here. The test pages are drawn from other seeds.
 
 # %%
 def book(net, seeds):
@@ -714,7 +713,7 @@ assert by_pair[:, 0].min() > 0.9 and 0.35 < by_pair[:, 1].mean() < 0.65 and alik
 # lies in the middle of the body it does better than a coin, where it lies at the rim, worse, and
 # so does *depth*, the mere distance from the outline.
 #
-# And it cannot do better, since it never sees the decision. Cross two wires in the classifier's
+# Nor can it know the decision, which it never sees. Cross two wires in the classifier's
 # last layer, and see who notices.
 
 # %%
@@ -779,7 +778,7 @@ assert moves[0][0] > moves[2][0] > moves[4][0] and to_b.argmax() == 0
 
 # %% [markdown]
 # Over all test pages, the deepest pooling moves the outline furthest towards B: its switches say,
-# to within 16 pixels, where each *part* stood. No pooling does it alone. Half-way, the outline is
+# to within 16 pixels, where each *part* stood. Half-way, the outline is
 # nobody's.
 # And here is Figure 4 again, for any page and step.
 

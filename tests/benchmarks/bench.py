@@ -5,6 +5,7 @@ python tests/benchmarks/bench.py attributions --rounds 5
 """
 
 import argparse
+import os
 import platform
 import statistics
 import subprocess
@@ -18,7 +19,9 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torchvision import models
 
-from cnnvis_helpers import lessons
+os.environ["TQDM_DISABLE"] = "1"  # before tqdm is first imported: bars take time to draw
+
+from cnnvis_helpers import lessons  # noqa: E402
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.images import heat
 from cnnvis_helpers.networks import load_network
