@@ -13,15 +13,15 @@ import sys
 import time
 import warnings
 
+os.environ["TQDM_DISABLE"] = "1"  # before tqdm is first imported: bars take time to draw
+
 import captum.attr as captum
 import pytorch_grad_cam as gradcam
 import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torchvision import models
 
-os.environ["TQDM_DISABLE"] = "1"  # before tqdm is first imported: bars take time to draw
-
-from cnnvis_helpers import lessons  # noqa: E402
+from cnnvis_helpers import lessons
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.images import heat
 from cnnvis_helpers.networks import load_network
