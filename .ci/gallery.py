@@ -1,5 +1,10 @@
-"""Make the README's pictures: data/gallery/*.jpg (`make gallery`)."""
+"""Make the larger pictures in data/gallery (`make gallery`).
 
+    python .ci/gallery.py                 # all of them
+    python .ci/gallery.py thumbnails      # one part
+"""
+
+import argparse
 import base64
 import json
 from pathlib import Path
@@ -35,8 +40,20 @@ def thumbnails():
         (OUT / f"{path.stem}.jpg").write_bytes(base64.b64decode(first))
 
 
-if __name__ == "__main__":
+PARTS = {"twins": twins, "thumbnails": thumbnails}
+
+
+def main(arguments=None):
+    reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    reader.add_argument("parts", nargs="*", help=f"some of {', '.join(PARTS)}; without, all")
+    given = reader.parse_args(arguments)
+    if unknown := set(given.parts) - set(PARTS):
+        reader.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     Path(OUT).mkdir(parents=True, exist_ok=True)
-    twins()
-    thumbnails()
+    for name in given.parts or PARTS:
+        PARTS[name]()
     write_readme(folder("data"))  # it holds every file's checksum
+
+
+if __name__ == "__main__":
+    main()
