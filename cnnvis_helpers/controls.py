@@ -18,7 +18,7 @@ from PIL import Image
 from . import figures
 from .images import encode, to_picture
 
-__all__ = ["Explorer", "explore"]
+__all__ = ["Explorer", "explore", "slider"]
 
 IDLE = ("<style>.cnnvis-explore .widget-label {text-align: left}"
         "@keyframes cnnvis-late {to {opacity: .7}}</style>")
@@ -146,7 +146,7 @@ class _Control:
         elif isinstance(spec, bool):
             self.widget = ipywidgets.Checkbox(value=spec)
         elif isinstance(spec, tuple):
-            self.widget = _slider(name, spec)
+            self.widget = slider(name, spec)
         elif isinstance(spec, (list, dict)):
             # The widget holds labels alone, so that a choice may be anything: a scene, a network.
             pairs = spec.items() if isinstance(spec, dict) else [(v, v) for v in spec]
@@ -203,17 +203,17 @@ class _Control:
         return f"{self.label} {held:g}" if self.slides else str(held)
 
 
-def _slider(name: str, spec: tuple) -> Any:
+def slider(name: str, spec: tuple) -> Any:
+    """Make a slider of (low, high) or (low, high, step), at `low`; ValueError where it is none."""
     real = all(isinstance(number, Real) and abs(number) < float("inf") for number in spec)
     if not (real and 2 <= len(spec) <= 3 and spec[0] < spec[1] and min(spec[2:], default=1) > 0):
         raise ValueError(f"{name}={spec!r:.99} is no slider: (low, high) or (low, high, step) with "
                          "low < high and step > 0; choices go into a list")
     whole = all(isinstance(number, Integral) for number in spec)
-    numbers = (*spec, 1 if whole else (spec[1] - spec[0]) / 100)[:3]
-    low, high, step = map(int if whole else float, numbers)
+    kind, number = (ipywidgets.IntSlider, int) if whole else (ipywidgets.FloatSlider, float)
+    low, high, step = map(number, (*spec, 1 if whole else (spec[1] - spec[0]) / 100)[:3])
     # Two decimals, ipywidgets' own, would show a step of 0.001 as 0.00.
     style = "d" if whole else f".{len(f'{step:.9f}'.rstrip('0').partition('.')[2])}f"
-    kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
     return kind(value=low, min=low, max=high, step=step, readout_format=style)
 
 
