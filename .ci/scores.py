@@ -4,25 +4,27 @@
     python .ci/scores.py 05 06 --scenes 32   # two lessons, fewer scenes
 
 One row per pair of twins, map and score, with chance and a bootstrap interval; see
-cnnvis_helpers/picturebook/scores.py for what each score is.
+cnnvis_helpers/picturebook/scores.py for what each score is. A run that is stopped goes on where it
+was: finished scenes stand in .scores/ until the tables are written.
 """
 
 import argparse
+import hashlib
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
+import shutil
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from cnnvis_helpers import folder, lessons
 from cnnvis_helpers.networks import load_network
 from cnnvis_helpers.picturebook import KINDS, PAIRS, TWIN, draw_scene
 from cnnvis_helpers.picturebook.cards import write_readme
+from cnnvis_helpers.picturebook.runs import run
 from cnnvis_helpers.picturebook.scores import (
     auroc,
     controls,
@@ -33,32 +35,51 @@ from cnnvis_helpers.picturebook.scores import (
 )
 from cnnvis_helpers.picturebook.truth import part_importance, randomized
 
+ROOT = Path(__file__).resolve().parents[1]
 ONE, TWO = 50_000, 60_000  # first seeds: scenes that no network was trained on
 
 LAST = "features.15"  # the network's last ReLU, 14 × 14 cells
 
 
+def each(method):
+    """Ask a method (model, x, target) for one target after the other: a list of its maps."""
+    return lambda model, x, targets: [method(model, x, target) for target in targets]
+
+
 def strongest(method):
     """Reduce (B, 3, H, W) to its strongest colour channel, as saliency maps do."""
-    return lambda *inputs: method(*inputs).abs().amax(1)
+    return each(lambda *inputs: method(*inputs).abs().amax(1))
 
 
 def summed(method):
     """Reduce (B, 3, H, W) to the sum over colours, signed: what a pixel adds to the score."""
-    return lambda *inputs: method(*inputs).sum(1)
+    return each(lambda *inputs: method(*inputs).sum(1))
+
+
+def enlarge(cells, x):
+    """Enlarge a map of a layer's cells, (B, h, w), to the picture's pixels, bilinearly."""
+    return F.interpolate(cells[:, None], x.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
 
 
 def enlarged(method):
-    """Enlarge a map of a layer's cells, (B, h, w), to the picture's pixels, bilinearly."""
-    return lambda model, x, target: F.interpolate(
-        method(model, x, target)[:, None], x.shape[-2:], mode="bilinear", align_corners=False
-    )[:, 0]
+    """Enlarge the maps of a method that gives a layer's cells."""
+    return each(lambda model, x, target: enlarge(method(model, x, target), x))
 
 
-# lesson → name of a map → function(model, x, target) → (1, H, W); a lesson loads when it is asked
+def score_cams(model, x, targets):
+    """Make Score-CAM for several targets: the answers through the masks are the same for all."""
+    lesson = lessons.score_cam
+    maps, _ = lesson.feature_maps(model, x, LAST)
+    answers, blank = lesson.masked_logits(model, x, maps)
+    weights = (lesson.channel_weights(answers, blank, target) for target in targets)
+    return [enlarge(lesson.weighted_sum(maps, alpha), x) for alpha in weights]
+
+
+# lesson → name of a map → function(model, x, targets) → a list of (1, H, W), one for each target;
+# a lesson loads when it is asked
 METHODS = {
     "01_saliency_maps": {
-        "saliency": lambda *a: lessons.saliency_maps.saliency_map(*a),
+        "saliency": each(lambda *a: lessons.saliency_maps.saliency_map(*a)),
     },
     "03_guided_backprop": {
         "deconvnet": strongest(lambda *a: lessons.guided_backprop.deconvnet(*a)),
@@ -95,7 +116,7 @@ METHODS = {
         "Guided Grad-CAM": strongest(lambda *a: lessons.grad_cam.guided_grad_cam(*a, LAST)),
     },
     "09_score_cam": {
-        "Score-CAM": enlarged(lambda *a: lessons.score_cam.score_cam(*a, LAST)),
+        "Score-CAM": score_cams,
     },
     "10_layer_cam": {
         "LayerCAM": enlarged(lambda *a: lessons.layer_cam.layer_cam(*a, LAST)),
@@ -121,13 +142,14 @@ def pair_of(kind):
     return "/".join(next(pair for pair in PAIRS if kind in pair))
 
 
-def maps_of(methods, x, target):
-    """Compute every method, and the same on an untrained network: name → (H, W)."""
+def maps_of(methods, x, targets):
+    """Compute every method, and the same on an untrained network: a dict name → (H, W) a target."""
     net, untrained = networks()
-    made = {}
+    made = [{} for _ in targets]
     for name, method in methods.items():
-        made[name] = method(net.model, x, target)[0].cpu().numpy()
-        made[f"{name}, untrained network"] = method(untrained, x, target)[0].cpu().numpy()
+        for suffix, model in (("", net.model), (", untrained network", untrained)):
+            for found, values in zip(made, method(model, x, targets)):
+                found[name + suffix] = values[0].cpu().numpy()
     return made
 
 
@@ -147,8 +169,10 @@ def one_object(number, lessons):
     importance = part_importance(net, scene)
     plain, records = controls(scene.image, thing.mask), {}
     for lesson in lessons:
-        by_class = maps_of(chosen(lesson, number), x, own) | plain
-        by_margin = maps_of(chosen(lesson, number), x, (own, other)) | plain
+        targets = (own, (own, other))
+        by_class, by_margin = (
+            found | plain for found in maps_of(chosen(lesson, number), x, targets)
+        )
         records[lesson] = [
             {
                 "pair": pair_of(kind), "map": name,
@@ -176,7 +200,8 @@ def two_objects(number, lessons):
     first, second = (thing.mask for thing in scene.objects)
     x, plain, records = net.tensor(scene.image), controls(scene.image, first | second), {}
     for lesson in lessons:
-        asked, also = (maps_of(chosen(lesson, number), x, net.index(k)) | plain for k in kinds)
+        targets = [net.index(kind) for kind in kinds]
+        asked, also = (found | plain for found in maps_of(chosen(lesson, number), x, targets))
         records[lesson] = []
         for name in asked:
             before, after = (share(m[name], first, first | second) for m in (asked, also))
@@ -185,6 +210,15 @@ def two_objects(number, lessons):
                  "whose: change": (before.value - after.value, 0.0)}
             )  # fmt: skip
     return records
+
+
+def stamp(lessons):
+    """Name all that the scores depend on, so that a journal of other code is not gone on with."""
+    files = [Path(__file__), *sorted((ROOT / "cnnvis_helpers").rglob("*.py"))]
+    files += sorted(folder("data").glob("*.safetensors"))
+    files += sorted(folder("notebooks").glob("[01][0-9]_*.py"))[:11]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hashlib.sha256(json.dumps([lessons, digests]).encode()).hexdigest()
 
 
 def main(arguments=None):
@@ -197,16 +231,18 @@ def main(arguments=None):
     if not lessons:
         reader.error(f"no scored lesson begins with {given.names}; there are {', '.join(METHODS)}")
     given.out.mkdir(parents=True, exist_ok=True)
-    rows = {lesson: [] for lesson in lessons}
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for work in (one_object, two_objects):
-            done = pool.map(partial(work, lessons=lessons), range(given.scenes), chunksize=5)
-            records = list(tqdm(done, work.__name__, given.scenes))
-            for lesson in lessons:
-                rows[lesson] += table(row for scene in records for row in scene[lesson])
+    os.environ["TQDM_DISABLE"] = "1"  # in the worker processes: their bars would write over ours
+    rows, journals = {lesson: [] for lesson in lessons}, ROOT / ".scores" / "-".join(
+        lesson[:2] for lesson in lessons)  # fmt: skip
+    for work in (one_object, two_objects):
+        journal = journals / f"{work.__name__}.jsonl"
+        records = run(partial(work, lessons=lessons), range(given.scenes), journal, stamp(lessons))
+        for lesson in lessons:
+            rows[lesson] += table(row for scene in records for row in scene[lesson])
     for lesson in lessons:
         text = ",\n".join(json.dumps(row) for row in rows[lesson])
         (given.out / f"{lesson}.json").write_text(f"[\n{text}\n]\n")
+    shutil.rmtree(journals)
     if given.out.parent == folder("data"):
         write_readme(folder("data"))  # it holds every file's checksum
 
