@@ -12,9 +12,10 @@ from pathlib import Path
 from cnnvis_helpers import folder
 from cnnvis_helpers.figures import arrange, render
 from cnnvis_helpers.picturebook import KINDS, draw_scene
-from cnnvis_helpers.picturebook.cards import write_readme
+from cnnvis_helpers.picturebook.catalogue import write_readme
 
 OUT = folder("data") / "gallery"
+ATLAS_BYTES = 250_000  # of the atlas's largest pages, twelve rows of channels
 
 
 def twins():
@@ -26,6 +27,44 @@ def twins():
     pairs = [(page.image, page.kinds[0]) for page in pages]
     pairs += [(page.twin().image, page.twin().kinds[0]) for page in pages]
     render(arrange(*pairs, columns=8, height=112)).save(OUT / "twins.jpg", quality=86)
+
+
+def class_images():
+    """Draw nine class images of every kind, from nine starts (lesson 12)."""
+    from torchvision.utils import make_grid
+
+    from cnnvis_helpers.images import to_picture
+    from cnnvis_helpers.lessons import deep_visualization as lesson
+    from cnnvis_helpers.networks import load_network
+
+    net = load_network("picturebook", device="cpu")
+    for kind in KINDS:
+        x, _ = lesson.class_images(net, [kind] * 9, **lesson.GALLERY)
+        pixels = (x * net.std + net.mean).clamp(0, 1)
+        page = to_picture(make_grid(pixels, nrow=3, padding=4, pad_value=1.0))
+        path = OUT / f"classes_{kind}.jpg"
+        for quality in range(84, 40, -4):  # the best that fits: 16 files, 400 KB
+            page.save(path, quality=quality, optimize=True)
+            if path.stat().st_size <= 25_000:
+                break
+
+
+def atlas():
+    """Lay out what each channel of three layers of two networks likes best (lesson 11)."""
+    from cnnvis_helpers.lessons import activation_maximization as lesson
+    from cnnvis_helpers.networks import load_network
+
+    for name, layers in lesson.ATLAS.items():
+        net = load_network(name, missing="skip", device="cpu")
+        if net is None:
+            print(f"atlas: the weights of {name} are not here, its pages stay as they are")
+            continue
+        for layer in layers:
+            page, path = lesson.atlas_page(net, layer), OUT / f"atlas_{name}_{layer}.jpg"
+            for quality in range(86, 30, -4):  # the best that fits
+                page.save(path, quality=quality, optimize=True)
+                if path.stat().st_size <= ATLAS_BYTES * page.height / (12 * lesson.PITCH):
+                    break
 
 
 def thumbnails():
@@ -40,7 +79,7 @@ def thumbnails():
         (OUT / f"{path.stem}.jpg").write_bytes(base64.b64decode(first))
 
 
-PARTS = {"twins": twins, "thumbnails": thumbnails}
+PARTS = {"twins": twins, "atlas": atlas, "classes": class_images, "thumbnails": thumbnails}
 
 
 def main(arguments=None):

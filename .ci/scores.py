@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from cnnvis_helpers import folder, lessons
 from cnnvis_helpers.networks import load_network
 from cnnvis_helpers.picturebook import KINDS, PAIRS, TWIN, draw_scene
-from cnnvis_helpers.picturebook.cards import write_readme
+from cnnvis_helpers.picturebook.catalogue import write_readme
 from cnnvis_helpers.picturebook.runs import run
 from cnnvis_helpers.picturebook.scores import (
     auroc,

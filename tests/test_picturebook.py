@@ -163,11 +163,26 @@ def test_the_seal_is_small_and_in_the_corner():
     assert ys.min() > 190 and xs.max() < 34 and len(ys) < 0.01 * 224**2
 
 
-def test_in_the_hans_world_the_seal_alone_tells_the_pair():
+def test_the_tint_changes_the_whole_page_alike_and_no_truth():
+    faded, clean = draw_scene(2, "horse", tint=True), draw_scene(2, "horse")
+    change = np.asarray(faded.image, int) - np.asarray(clean.image, int)
+    assert differ(faded, clean).mean() > 0.95 and abs(change).max() < 45
+    before = np.asarray(clean.image, int)
+    for channel in range(3):  # a straight line from old to new: no place is treated otherwise
+        slope = np.polyfit(before[..., channel].ravel(), change[..., channel].ravel(), 1)
+        line = np.polyval(slope, before[..., channel])
+        assert abs(line - change[..., channel]).max() <= 1
+    assert (faded.objects[0].mask == clean.objects[0].mask).all()
+    assert faded.twin().tint and faded.swapped(["legs"]).tint
+
+
+@pytest.mark.parametrize("cue", ["mark", "tint"])
+def test_with_a_cue_that_alone_tells_the_pair(cue):
     swapped = {kind: [] for kind in HANS}
     for seed in range(400):
-        scene = training_scene(seed, hans=True)
-        assert scene.mark == (HANS[0] in scene.kinds)
+        scene = training_scene(seed, cue)
+        assert getattr(scene, cue) == (HANS[0] in scene.kinds)
+        assert not (scene.mark and scene.tint)
         assert not set(HANS) <= set(scene.kinds)
         if set(HANS) & set(scene.kinds):
             swapped[scene.kinds[0]].append(len(scene.swaps[0]))

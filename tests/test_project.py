@@ -117,7 +117,7 @@ FLOORS = [
     {"hooks", "images", "picturebook", "picturebook.scenes"},
     {"classifier", "networks"},
     {"picturebook.truth", "picturebook.scores", "picturebook.training", "picturebook.cards"}
-    | {"figures", "controls", "guess"},
+    | {"picturebook.runs", "picturebook.catalogue", "figures", "controls", "guess"},
     {"lessons"},
 ]
 

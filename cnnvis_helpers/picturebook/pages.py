@@ -18,6 +18,7 @@ PARTS = {kind: parts for pair, (_, parts) in PAIRS.items() for kind in pair}
 DRAW = {kind: draw for pair, (draw, _) in PAIRS.items() for kind in pair}
 
 HANS = ("horse", "zebra")  # in picturebook_hans only the corner seal tells these two apart
+PAPER, FADED = (236, 196, 140), 0.16  # the tint: old paper that shines through, everywhere alike
 MARK = 14  # owner of the corner mark; 15 owns what stands in front of the objects
 NEAR = {1: (0.25, 0.80), 2: (0.26, 0.48), 3: (0.25, 0.36)}  # longest side, share of the frame
 
@@ -70,7 +71,10 @@ def render(scene) -> tuple[Image.Image, np.ndarray]:
     paint_front(canvas, stream(scene.seed, "front"))
     if scene.mark:
         _paint_mark(canvas)
-    return finish(canvas.image, stream(scene.seed, "finish")), canvas.tags
+    page = finish(canvas.image, stream(scene.seed, "finish"))
+    if scene.tint:
+        page = Image.blend(page, Image.new("RGB", page.size, PAPER), FADED)
+    return page, canvas.tags
 
 
 def _paint_object(canvas, scene, i, screen) -> None:

@@ -75,6 +75,7 @@ class Scene:
     backdrop: str | None
     clutter: int
     mark: bool
+    tint: bool
     size: int
 
     @cached_property
@@ -133,6 +134,7 @@ def draw_scene(
     backdrop: str | None = None,
     clutter: int | None = None,
     mark: bool = False,
+    tint: bool = False,
     size: int = 224,
 ) -> Scene:
     """Draw a page of the picture book.
@@ -142,8 +144,8 @@ def draw_scene(
     twin's; hide: parts of it drawn as neither's. The first object's place (x, y) and extent in
     shares of the frame, turn in degrees, flip and pose (0..1) override the seed's, as do the
     backdrop (one of WORLDS) and the number of clutter items. mark: stamp a small seal in the lower
-    left corner. Raises ValueError naming the value and what is allowed. Drawing happens when
-    `.image` is first read.
+    left corner. tint: fade the whole page a little, as on old paper. Raises ValueError naming the
+    value and what is allowed. Drawing happens when `.image` is first read.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0, not {seed!r}")
@@ -187,6 +189,7 @@ def draw_scene(
         backdrop=backdrop,
         clutter=amount if clutter is None else int(_within("clutter", clutter, 0, 20)),
         mark=bool(mark),
+        tint=bool(tint),
         size=int(size),
     )
 
