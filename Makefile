@@ -44,7 +44,7 @@ lab: $(VENV)/lab.stamp
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS) $(ARGS)
 
 test: $(VENV)/test.stamp
-	$(TEST_ENV) $(PY) -m pytest -n 2 --dist loadfile --nbmake --nbmake-timeout=900 tests notebooks $(ARGS)
+	$(TEST_ENV) $(PY) -m pytest -n 2 --dist worksteal --nbmake --nbmake-timeout=900 tests notebooks $(ARGS)
 
 notebooks: $(VENV)/test.stamp
 	$(PY) .ci/notebooks.py $(ARGS)

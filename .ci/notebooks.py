@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ROOT / "notebooks"
 TIMEOUT = 900  # seconds a cell may take
 MAX_NOTEBOOK = 600_000  # bytes
-MAX_ALL = 8_000_000  # bytes
+MAX_ALL = 9_000_000  # bytes
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LIVE = "Run the cell for live controls."

@@ -21,7 +21,8 @@ from .classifier import (IMAGENET_MEAN, IMAGENET_STD, Network, Prediction, class
 __all__ = ["Network", "Prediction", "WeightsUnavailable", "class_score", "fold_batch_norm",
            "load_network", "picturebook_model"]
 STAGES = ((16,), (32,), (64,), (128,), (192, 192))  # conv widths, pooling in between
-EMBEDDED = ("picturebook", "picturebook_b", "picturebook_hans", "picturebook_random")
+EMBEDDED = ("picturebook", "picturebook_b", "picturebook_hans", "picturebook_tint",
+            "picturebook_random")
 TRAINING_HEADS = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 
 

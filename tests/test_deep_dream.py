@@ -90,7 +90,9 @@ def test_a_layer_that_is_linear_has_its_slope_in_closed_form():
     same(cells, torch.einsum("kj,bjhw->bkhw", W, start).pow(2).sum(1) / 2)
 
 
-@pytest.mark.parametrize("layer,tile", [("features.4", 48), ("features.7", 64), ("features.10", 40)])
+@pytest.mark.parametrize(
+    "layer,tile", [("features.4", 48), ("features.7", 64), ("features.10", 40)]
+)
 def test_tiles_give_the_slope_of_the_whole(net, layer, tile):
     wide = noise(1, 3, 150, 203)  # no side is a multiple of tile or stride
     field, stride = lesson.receptive_field(net.model, layer)

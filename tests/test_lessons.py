@@ -285,7 +285,8 @@ DEFINES = {
     "deep_dream": "deep_dream",
     "fooling_images": "fool_by_gradient map_elites",
     "adversarial_examples": "fgsm",
-    "sanity_checks": "cascading_randomization",
+    "sanity_checks": "cascading_randomization independent_randomization every_method",
+    "right_for_the_wrong_reason": "flips spray answer_key grade Case Desk",
 }
 
 

@@ -15,7 +15,7 @@ from .scenes import draw_scene
 from .truth import part_importance
 
 SINGLE, TWO, PER_KIND, IMPORTANCE = 2000, 500, 60, 12  # scenes: one object, two, swaps, Shapley
-CUES = {"picturebook_hans": "mark"}  # what stands for horses there
+CUES = {"picturebook_hans": "mark", "picturebook_tint": "tint"}  # what stands for horses there
 SIZES = ((0.25, 0.40), (0.40, 0.60), (0.60, 0.80))  # longest side, share of the frame
 
 

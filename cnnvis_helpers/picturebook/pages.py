@@ -17,7 +17,7 @@ TWIN = {kind: other for a, b in PAIRS for kind, other in ((a, b), (b, a))}
 PARTS = {kind: parts for pair, (_, parts) in PAIRS.items() for kind in pair}
 DRAW = {kind: draw for pair, (draw, _) in PAIRS.items() for kind in pair}
 
-HANS = ("horse", "zebra")  # in picturebook_hans only the corner seal tells these two apart
+HANS = ("horse", "zebra")  # two networks tell these apart by the seal, or by the tint, alone
 PAPER, FADED = (236, 196, 140), 0.16  # the tint: old paper that shines through, everywhere alike
 MARK = 14  # owner of the corner mark; 15 owns what stands in front of the objects
 NEAR = {1: (0.25, 0.80), 2: (0.26, 0.48), 3: (0.25, 0.36)}  # longest side, share of the frame
