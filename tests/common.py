@@ -1,8 +1,15 @@
 """What the lessons' tests share: networks of every shape, and what must stay as it was."""
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+OLD_WIDGETS = Path(sys.prefix) / "ipywidgets-7.7.1"  # Colab's; make test installs it there
 
 # No features/classifier split, branches, ReLUs called as functions: all shapes a lesson must take.
 ARCHITECTURES = ("alexnet", "vgg16", "resnet18", "googlenet")
@@ -28,6 +35,18 @@ def same(ours, theirs, tolerance=1e-5):
     """Assert that two maps are equal, relative to the largest value, and not both nothing."""
     assert ours.shape == theirs.shape and theirs.abs().max() > 0
     assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
+
+
+def assert_green_with_old_widgets(file):
+    """Assert that a file's tests pass in a process of their own, with the ipywidgets of Colab."""
+    path = [str(OLD_WIDGETS), str(ROOT), os.environ.get("PYTHONPATH")]
+    code = (
+        "import ipywidgets, pytest, sys; assert ipywidgets.__version__ == '7.7.1';"
+        f"sys.exit(pytest.main(['-q', '--noconftest', '-p', 'no:cacheprovider', {file!r}]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True,
+                         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))})
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def _state(model):

@@ -2,10 +2,8 @@
 
 import ast
 import io
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +13,7 @@ ipywidgets = pytest.importorskip("ipywidgets")
 from cnnvis_helpers import controls  # noqa: E402
 from cnnvis_helpers.controls import explore  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
-OLD = Path(sys.prefix) / "ipywidgets-7.7.1"
+from common import OLD_WIDGETS, ROOT, assert_green_with_old_widgets  # noqa: E402
 SHOW = controls.figures.show
 
 
@@ -483,16 +480,9 @@ def test_a_move_that_cannot_be_changes_nothing():
 
 
 @pytest.mark.skipif(ipywidgets.__version__.startswith("7.7"), reason="these are the old ones")
-@pytest.mark.skipif(not OLD.is_dir(), reason=f"{OLD.name} is not installed (make test does it)")
+@pytest.mark.skipif(not OLD_WIDGETS.is_dir(), reason="the old ones come with make test")
 def test_all_of_this_holds_with_the_ipywidgets_of_colab():
-    path = os.pathsep.join(filter(None, [str(OLD), str(ROOT), os.environ.get("PYTHONPATH")]))
-    code = (
-        "import ipywidgets, pytest, sys; assert ipywidgets.__version__ == '7.7.1';"
-        f"sys.exit(pytest.main(['-q', '--noconftest', '-p', 'no:cacheprovider', {__file__!r}]))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True,
-                         env={**os.environ, "PYTHONPATH": path})
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert_green_with_old_widgets(__file__)
 
 
 def test_importing_the_package_loads_neither_widgets_nor_matplotlib():
