@@ -180,8 +180,10 @@ class _Rectify(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         (active,) = ctx.saved_tensors
-        # A copy, because branches share gradients and a rule may well write into its own.
-        result = ctx.rule(gradient.clone(), active)
+        version = gradient._version
+        result = ctx.rule(gradient, active)
+        if gradient._version != version:  # branches share it, and copies would cost a tenth more
+            raise RuleError("the rule wrote into its gradient: it must give a new tensor")
         got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         if got != tuple(gradient.shape):
             raise RuleError(f"the rule must give a tensor {tuple(gradient.shape)}, gave {got}")
@@ -192,9 +194,8 @@ class _Rectify(torch.autograd.Function):
 _RELUS: dict[str, Callable[..., tuple]] = {
     "relu": lambda input, inplace=False: (input, 0, None, inplace),
     "relu6": lambda input, inplace=False: (input, 0, 6, inplace),
-    "hardtanh": lambda input, min_val=-1, max_val=1, inplace=False: (
-        input, min_val, max_val, inplace
-    ),
+    "hardtanh": lambda input, min_val=-1, max_val=1, inplace=False:
+        (input, min_val, max_val, inplace),
 }  # fmt: skip
 
 
@@ -205,9 +206,8 @@ class _ReluMode(TorchFunctionMode):
         super().__init__()
         self.rule, self.seen = rule, 0
 
-    def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (),
+                           kwargs: dict | None = None) -> Any:
         # F.relu, torch.relu and Tensor.relu are different objects of one name; relu_ is in place.
         called, kwargs = getattr(func, "__name__", ""), kwargs or {}
         name = called.rstrip("_")
@@ -235,7 +235,7 @@ def relu_rule(rule: str | Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
     ``x.clamp(min=0)``, TorchScript, and checkpointing, whose backward runs the forward again.
 
     Raises ValueError or TypeError for a bad rule, RuleError on meeting GELU, SiLU, Hardswish,
-    LeakyReLU, PReLU, ELU and their kin, and at the end of a block in which no ReLU ran.
+    LeakyReLU, PReLU, ELU and their kin, if no ReLU ran, and for a rule that writes into its input.
     """
     if isinstance(rule, str) and rule not in _RULES:
         raise ValueError(f"no ReLU rule {rule!r}: choose one of {', '.join(_RULES)}")

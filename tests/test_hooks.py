@@ -615,20 +615,30 @@ def test_two_layers_unrolled_on_paper():
         assert x.grad.tolist() == answer
 
 
-def test_own_rule_gets_gradient_and_mask_and_may_write_into_them(nets):
+def test_own_rule_gets_gradient_and_mask(nets):
     model, x = nets("resnet18")
 
-    def guided_in_place(gradient, active):
+    def own(gradient, active):
         assert active.dtype == torch.bool and active.shape == gradient.shape
-        gradient[~active] = 0
-        return gradient.clamp_(min=0)
+        return gradient.clamp(min=0) * active
 
-    assert torch.equal(gradient(model, x, guided_in_place), gradient(model, x, "guided"))
+    assert torch.equal(gradient(model, x, own), gradient(model, x, "guided"))
 
+
+@pytest.mark.parametrize("write", [lambda g, a: g.clamp_(min=0), lambda g, a: g.mul_(a).clone()])
+def test_rule_that_writes_into_the_gradient_is_an_error(write):
     x = torch.tensor([-1.0, 2.0], requires_grad=True)
-    with relu_rule(guided_in_place):
+    with relu_rule(write):
         out = F.relu(x) + x  # one gradient tensor serves both branches
-    assert torch.autograd.grad(out.sum(), x)[0].tolist() == [1.0, 2.0]
+    with pytest.raises(RuleError, match="must give a new tensor"):
+        torch.autograd.grad(out @ torch.tensor([3.0, -1.0]), x)
+
+
+def test_rule_may_give_the_gradient_itself():
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    with relu_rule(lambda g, a: g):
+        out = F.relu(x) + x
+    assert torch.autograd.grad(out.sum(), x)[0].tolist() == [2.0, 2.0]
 
 
 @pytest.mark.parametrize(
