@@ -67,6 +67,19 @@ def atlas():
                     break
 
 
+def emblem():
+    """Put one page through every attribution method (lesson 17)."""
+    from cnnvis_helpers.lessons import sanity_checks as lesson
+    from cnnvis_helpers.networks import load_network
+
+    net, scene = load_network("picturebook", device="cpu"), draw_scene(**lesson.EMBLEM)
+    x, target = net.tensor(scene.image), net.index(scene.kinds[0])
+    methods = lesson.every_method(lesson.LAST, lesson.EARLIER)
+    maps = {name: method(net.model, x, target)[0] for name, method in methods.items()}
+    page = render(arrange(*lesson.answers(net, scene, maps), columns=4))
+    page.save(OUT / "emblem.jpg", quality=80, optimize=True)
+
+
 def thumbnails():
     """Save each lesson's first picture, from the outputs of its notebook."""
     for path in sorted(folder("notebooks").glob("[0-9][0-9]_*.ipynb")):
@@ -79,7 +92,8 @@ def thumbnails():
         (OUT / f"{path.stem}.jpg").write_bytes(base64.b64decode(first))
 
 
-PARTS = {"twins": twins, "atlas": atlas, "classes": class_images, "thumbnails": thumbnails}
+PARTS = {"twins": twins, "emblem": emblem, "atlas": atlas, "classes": class_images,
+         "thumbnails": thumbnails}
 
 
 def main(arguments=None):

@@ -54,7 +54,7 @@ RECIPES = {
     "picturebook_b": Recipe(1),
     "picturebook_hans": Recipe(3),
     "picturebook_tint": Recipe(
-        4, 4_000, ((128, 2, 64, 1e-3), (224, 1, 32, 3e-4)), start="picturebook"
+        4, phases=((128, 4, 64, 1e-3), (224, 1, 32, 3e-4)), start="picturebook"
     ),
     "picturebook_random": Recipe(5, 600, ((112, 60, 50, 2e-3), (224, 12, 25, 5e-4)), True),
 }
