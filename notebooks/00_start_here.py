@@ -49,6 +49,7 @@ from torchvision.models import resnet18
 
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.hooks import record
 from cnnvis_helpers.images import heat, load_image
 from cnnvis_helpers.networks import Network, class_score
@@ -369,9 +370,25 @@ assert cup[1] < 0 and cup[2] < 0
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# Before you move it: at how many parts of stripes will the network change its mind? Write your
-# guess down. Then slide, and try other pages.
+# The opening pictures painted stripes from the neck on, and the network was slow to agree. What if
+# only one part is painted? Guess first: from here on, each lesson asks what you expect. Choose,
+# commit yourself, and the answer appears. (Nothing waits for it.)
 
+# %%
+horse = draw_scene(12, "horse", extent=0.8, place=(0.5, 0.56))
+alone = {part: -margin(net, horse.swapped((part,))) for part in PARTS["horse"]}
+enough = [part for part, answer in alone.items() if answer > 0]
+
+# %%
+part_guess = guess(
+    "Painted alone, which part of the coat makes this horse a zebra to the network?",
+    enough[0], choices=list(PARTS["horse"]),
+    because="They alone. From the neck on it took two parts: the order matters.",
+)  # fmt: skip
+assert enough == ["legs"]
+
+# %% [markdown]
+# Then slide, from the neck on, and try other pages.
 
 # %%
 def stripes(net, painted_parts=0, seed=12):
@@ -383,7 +400,9 @@ def stripes(net, painted_parts=0, seed=12):
     return scene.image, f"{words}: {'zebra' if answer > 0 else 'horse'}"
 
 
+# %%
 knob = explore(partial(stripes, net), strip="painted_parts", painted_parts=(0, 4), seed=(0, 40))
+print("one part alone, zebra − horse:", {part: round(answer, 1) for part, answer in alone.items()})
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## In the wild

@@ -56,6 +56,7 @@ from tqdm.auto import trange
 from cnnvis_helpers import folder
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.images import heat
 from cnnvis_helpers.networks import class_score
 from cnnvis_helpers.picturebook import KINDS, PAIRS, TWIN, draw_scene
@@ -386,8 +387,8 @@ show(
 
 # %% [markdown]
 # Pieces of the evidence, over and over: legs, orange patches, gables and spires, and no animal
-# anywhere. The scores are several times higher than those of any scene in the book. A class
-# image shows what raises the score, not what the network takes an animal to be.
+# anywhere. The scores are far higher than those of the pages above. A class image shows what raises
+# the score, not what the network takes an animal to be.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Does it point at the reason?
@@ -453,7 +454,7 @@ show(
 assert scored["spider − beetle"] > scored["spider"] + 0.05
 
 # %% [markdown]
-# AUROC here: take one pixel of the evidence and one of the rest of the bird; how often is the map
+# AUROC here: take one pixel of the evidence and one of the rest of the animal; how often is the map
 # brighter at the first? 0.5 is a coin. (Each map has its own scale.)
 #
 # ### The numbers
@@ -507,6 +508,8 @@ ranks = of(rows, "parts: rank correlation", "saliency")[:, 0]
 for pair_name, one, two in zip(PAIR_NAMES, whose, ranks):
     print(f"{pair_name:16s} of two, on the right one: {one:.0%}    order of the parts: {two:+.2f}")
 assert ((0.57 < whose) & (whose < 0.75)).all()
+by_edges, by_area = (of(rows, "whose: share", m)[:, 0] for m in ("Sobel edges", "object mask"))
+assert by_edges[7] > whose[7] and 0.395 < by_area.min() < by_area.max() < 0.595
 
 # %%
 found = of(rows, "object: AUROC", "saliency")[:, 0]
@@ -523,6 +526,9 @@ ahead = {name for name, a, b in zip(PAIR_NAMES, evidence, edges) if a > b + 0.02
 assert ahead == {"flamingo/swan", "cat/dog", "robin/wren", "cup/teapot"}
 below = {name for name, a in zip(PAIR_NAMES, evidence) if a < 0.48}
 assert below == {"horse/zebra", "flamingo/swan"}
+spot = of(rows, "evidence: AUROC within object", "centred Gaussian")[:, 0]
+assert {PAIR_NAMES[i] for i in np.flatnonzero(spot > evidence + 0.05)} == {
+    "horse/zebra", "flamingo/swan", "car/taxi"}  # fmt: skip
 assert gain.min() > -0.01 and 0.05 < gain.max() < 0.1 and gain.argmax() == 3  # spider/beetle
 
 # %% [markdown]
@@ -531,14 +537,15 @@ assert gain.min() > -0.01 and 0.05 < gain.max() < 0.1 and gain.argmax() == 3  # 
 #
 # **It hardly finds the reason.** Within the object, the margin's map is clearly ahead of plain
 # edges on half of the pairs only, and on one of these, flamingo and swan, as on the zebra's
-# stripes, it does worse than a coin. To find the animal is easy; to find what makes it a zebra
-# is not, and a score on whole objects, which is what most papers print, cannot tell the two
-# apart. **Asking for the margin** never hurts, and helps little: most on the spider, above.
+# stripes, it does worse than a coin. To find the animal is easy; to find what makes it a zebra is
+# not (a blurred spot in the middle of the page does better on three pairs), and a score on whole
+# objects, which is what most papers print, cannot tell the two apart. **Asking for the margin**
+# never hurts, and helps little: most on the spider, above.
 #
-# **Whose?** On pages with two objects, a quarter to two fifths of what lies on the two lies on
-# the wrong one. **The order of the parts** is often right; but so it is for plain edges on
-# several pairs, since larger parts collect more of *any* map. A score means little without its
-# controls.
+# **Whose?** On pages with two objects, a quarter to two fifths of what lies on the two lies on the
+# wrong one. (Their areas alone would put 40 to 59 % on the right one; on cars and taxis plain edges
+# do better.) **The order of the parts** is often right; but so it is for plain edges on several
+# pairs, since larger parts collect more of *any* map. A score means little without its controls.
 
 # %% [markdown]
 # The table was made once (`make scores`). Any of it can be made again, here for a few pages of
@@ -561,8 +568,19 @@ for couple in (("robin", "wren"), ("cup", "teapot"), ("horse", "zebra")):
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# First predict: on a page with a zebra and a cat, where will the map for *teapot* shine? Write
-# down a guess, then choose the class. Slide the percentile to see how much of the map is faint.
+# The page with the zebra and the cat has no teapot, but a gradient for *teapot* it has. Guess where
+# it is largest, then choose the class. Slide the percentile to see how much of the map is faint.
+
+# %%
+page = draw_scene(2, ["zebra", "cat"])
+teapot = saliency_map(net.model, net.tensor(page.image), net.index("teapot"))[0].cpu()
+row, column = divmod(int(teapot.argmax()), teapot.shape[1])
+teapot_guess = guess(
+    "There is no teapot. Which pixel would move the score of 'teapot' the most?",
+    (column, row), picture=page.image,
+    because="On the cat: what moves a score need not be a part of its class.",
+)  # fmt: skip
+assert page.objects[1].mask[row, column]
 
 
 # %%

@@ -55,6 +55,7 @@ from tqdm.auto import tqdm
 from cnnvis_helpers import folder
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.images import heat
 from cnnvis_helpers.lessons import guided_backprop, saliency_maps
 from cnnvis_helpers.networks import class_score
@@ -684,8 +685,8 @@ assert agree["its twin"] > 0.9 > agree["grey"]
 # ### The numbers
 #
 # New scenes, pair by pair, from **grey**, which knows no answer. Beside it: saliency from lesson
-# 01, and two controls, the same method on an untrained network and the mask of the object, a map
-# that knows where the animal is and not why it is one.
+# 01, and three controls: the same method on an untrained network, the plain edges of the page,
+# and the mask of the object, a map that knows where the animal is and not why it is one.
 
 # %%
 rows = [row for lesson in ("05_integrated_gradients", "01_saliency_maps")
@@ -703,9 +704,10 @@ with chart(
 # %%
 with chart(
     "Small evidence gets more than its area would; stripes and plumage hardly do",
-    "share of the map's size within the object, margin", height=300,
+    "share of the map's size within the object, margin", height=340,
 ) as axes:  # fmt: skip
-    saliency_maps.dots(axes, rows, "evidence: absolute share", (OURS, "saliency", "object mask"))
+    names = (OURS, "saliency", "Sobel edges", "object mask")
+    saliency_maps.dots(axes, rows, "evidence: absolute share", names)
 
 # %%
 ASKED = ("object: pointing", "whose: share", "parts: rank correlation", "object: AUROC")
@@ -727,12 +729,15 @@ ahead = {name for name, a, b in zip(saliency_maps.PAIR_NAMES, size, area) if a >
 assert len(ahead) >= 5 and not ahead & {"horse/zebra", "flamingo/swan"}
 
 # %% [markdown]
-# **It points at the object**, nearly always: its brightest pixel lies there. Of two objects on a
-# page it favours the right one by about three to one. **It leans towards the reason.** Where the
-# evidence is a small part (a breast, a lid, a steeple, a sign) it gets about twice what its area
-# would. Stripes and plumage, which cover much of the animal, hardly get more than any map would
-# give them that fills the animal. **The order of the parts** comes out well on some pairs and
-# badly on others: from grey it is not the question that was measured.
+# **It points at the object**, nearly always: its brightest pixel lies there. (By chance a pixel
+# does about one time in four; but the strongest edge of the page does most of the time.) Of two
+# objects on a page it favours the right one by about three to one. **It leans towards the
+# reason.** Where the evidence is a small part (a breast, a lid, a steeple, a sign) it gets about
+# twice what its area would. But on most of these pairs plain edges get nearly as much; ahead of
+# them it is above all on the breast and the lid. Stripes and plumage, which cover much of the
+# animal, hardly get more than any map would give them that fills the animal. **The order of the
+# parts** comes out well on some pairs and badly on others, as it does for edges: from grey it is
+# not the question that was measured.
 #
 # And the last column? AUROC calls the same maps a coin.
 
@@ -760,9 +765,23 @@ assert abs(with_sign - 0.5) < 0.1 and size_only > 0.8 and 0.4 < blue < 0.5
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# First predict: with one step, at $\alpha = 1$, which lesson's map do you see, and will it add
-# up? Then walk. Slide $\alpha$ and watch where on the path the sum is made; start from black; ask
-# the cat why it is a *dog*.
+# The cat once more, but faded in from *noise*. We know its score at both ends, and that the shares
+# will add up to the difference, whatever lies between. What does lie between? Guess, then walk:
+# slide $\alpha$ and watch where on the path the sum is made; start from grey or black; ask the
+# cat why it is a *dog*.
+
+# %%
+x = net.tensor(cat_scene.image)
+noise = start_page(net, x, "noise")
+with torch.no_grad():
+    path = torch.cat([noise, (noise + x) / 2, x])  # α = 0, 0.5, 1
+    first, halfway, last = net.model(path)[:, cat].tolist()
+halfway_guess = guess(
+    f"The score of cat is {first:.1f} at the noise and {last:.1f} at the picture. Halfway it is?",
+    round(2 * halfway) / 2, between=(-10.0, 10.0, 0.5),
+    because="It falls far below both ends, and climbs back.",
+)  # fmt: skip
+assert halfway < min(first, last) - 5
 
 
 # %%
@@ -782,7 +801,7 @@ def curve(scores, now, size=224):
 
 
 # %%
-def walk(net, alpha=0.5, steps=20, start="grey", page="cat", target="cat"):
+def walk(net, alpha=0.5, steps=20, start="noise", page="cat", target="cat"):
     """Stand at a place of the path: picture and score above, slope there and sum so far below."""
     ends, scores, parts = film(net, page, target, start=start)
     now, every = round(FRAMES * alpha), FRAMES // steps
@@ -799,16 +818,19 @@ def walk(net, alpha=0.5, steps=20, start="grey", page="cat", target="cat"):
 
 
 knob = explore(
-    partial(walk, net), strip=("alpha", [0.2, 0.4, 0.6, 0.8, 1.0]), alpha=(0.05, 1.0, 0.05),
+    partial(walk, net), strip=("alpha", [0.1, 0.3, 0.5, 0.7, 1.0]), alpha=(0.05, 1.0, 0.05),
     steps=[1, 4, 10, 20], start=list(STARTS), page=["cat", "robin", "zebra", "church"],
     target=["cat", "dog", "robin", "wren", "zebra", "horse", "church", "house"],
 )  # fmt: skip
 
 # %% [markdown]
 # Above: the picture at α, and the score along the path. Below: what each pixel adds here, and the
-# sum so far. A new page, start or class takes a moment, since its twenty gradients are computed
-# once; after that the path costs nothing to walk. (One step, at α = 1, is the gradient × input of
-# lesson 04, and it was nowhere near adding up.)
+# sum so far. From noise the path runs through a valley: half noise and half cat is like neither.
+# What the pixels lose there they win back, so their total does not tell; and on slopes so steep
+# twenty gradients are few, and the sum strays on the way. (A new page, start or class takes a
+# moment, since its gradients are computed once; after that the path costs nothing to walk. One
+# step, at α = 1 and from grey, is the gradient × input of lesson 04, and it was nowhere near
+# adding up.)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## In the wild, and where it breaks

@@ -46,11 +46,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
 
 from cnnvis_helpers import folder
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.images import heat, overlay
 from cnnvis_helpers.lessons import saliency_maps
 from cnnvis_helpers.lessons.class_activation_maps import class_channels, enlarge
@@ -58,7 +58,7 @@ from cnnvis_helpers.lessons.grad_cam import cell_by_cell, grad_cam, laid_over, l
 from cnnvis_helpers.lessons.grad_cam import on_the_right, other
 from cnnvis_helpers.lessons.guided_backprop import cosine, random_top
 from cnnvis_helpers.picturebook import KINDS, draw_scene
-from cnnvis_helpers.picturebook.scores import grid_ceiling, share
+from cnnvis_helpers.picturebook.scores import controls, grid_ceiling, share
 
 LAYERS = [f"features.{i}" for i in (15, 13, 10, 7, 4)]  # ReLUs, from the last one down
 LAST, EARLY = LAYERS[0], LAYERS[3]
@@ -107,9 +107,9 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# (Each panel has its own scale, here and below.) Lesson 08 also found the culprit: the *mean* of a channel's
-# slopes. One number must stand for a whole page, and where a channel helps here and hurts there,
-# that number is nearly nothing.
+# (Each panel has its own scale, here and below.) Lesson 08 also found the culprit: the *mean* of a
+# channel's slopes. One number must stand for a whole page, and where a channel helps here and
+# hurts there, that number is nearly nothing.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## By hand
@@ -247,8 +247,8 @@ show(
 )
 
 # %% [markdown]
-# If you want a map of an early layer without dots, take it behind
-# the pooling layer, and pay with cells of twice the width.
+# If you want a map of an early layer without dots, take it behind the pooling layer, and pay with
+# cells of twice the width.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Bringing the layers together
@@ -392,12 +392,20 @@ def mask_iou(net, method):
 
 
 # %%
+def middle_spot(model, x, target):
+    """Draw a blurred spot in the middle of the page, asking no network: a control, (1, H, W)."""
+    size = x.shape[-2:]
+    return torch.from_numpy(controls(np.zeros(size), np.ones(size, bool))["centred Gaussian"])[None]
+
+
+# %%
 MAPS = {
     f"{name}, {layer}": partial(method, layer=layer)
     for layer in (LAST, "features.10", EARLY)
     for name, method in (("Grad-CAM", grad_cam), ("LayerCAM", layer_cam))
 }
-MAPS |= {"LayerCAM, features.8": partial(layer_cam, layer="features.8"), "LayerCAM, fused": fused}
+MAPS |= {"LayerCAM, features.8": partial(layer_cam, layer="features.8"), "LayerCAM, fused": fused,
+         "a spot in the middle": middle_spot}  # fmt: skip
 overlaps = {name: mask_iou(net, method) for name, method in MAPS.items()}
 for name, (part, value) in overlaps.items():
     print(f"{name:24s} IoU {value:.2f}   (above {part:.0%} of the maximum)")
@@ -409,12 +417,14 @@ for layer in ("features.10", EARLY):
 assert abs(iou[f"LayerCAM, {LAST}"] - iou[f"Grad-CAM, {LAST}"]) < 0.05
 singles = [value for name, value in iou.items() if name.startswith("LayerCAM, features")]
 assert max(singles) - iou[f"LayerCAM, {LAST}"] < 0.05  # finer is not better
+assert iou[f"Grad-CAM, {EARLY}"] < iou["a spot in the middle"] + 0.02 < min(singles)
 
 # %% [markdown]
-# This is what the method is for: its early layers still cut out an object where Grad-CAM's no
-# longer do. But here **finer is not better**. No early layer beats the last one by much, if at
-# all: small cells follow the *bright edges* of an animal, and a mask needs its inside too. (The
-# paper reports gains from the fusion, on VGG-16 and photographs. We can only say what we measure.)
+# This is what the method is for: its early layers still cut out an object where Grad-CAM's do
+# worse and worse, in the end no better than a spot in the middle of the page. But here **finer is
+# not better**. No early layer beats the last one by much, if at all: small cells follow the
+# *bright edges* of an animal, and a mask needs its inside too. (The paper reports gains from the
+# fusion, on VGG-16 and photographs. We can only say what we measure.)
 
 # %%
 page = draw_scene(905, "robin", extent=0.6)
@@ -440,10 +450,10 @@ rows, grad_cam_rows = (
     json.loads((folder("data") / "scores" / f"{name}.json").read_text())
     for name in ("10_layer_cam", "08_grad_cam")
 )
-NAMES = ("LayerCAM", "LayerCAM, a stage earlier", "Sobel edges")
+NAMES = ("LayerCAM", "LayerCAM, a stage earlier", "Sobel edges", "centred Gaussian")
 with chart(
     "Where is the evidence? Margin, evidence against the rest of the object",
-    "AUROC (0.5 is chance)", height=300,
+    "AUROC (0.5 is chance)", height=340,
 ) as axes:  # fmt: skip
     saliency_maps.dots(axes, rows + grad_cam_rows, "evidence: AUROC within object",
                        ("Grad-CAM", *NAMES))  # fmt: skip
@@ -454,28 +464,36 @@ whose, of_grad_cam = (
     saliency_maps.of(table, "whose: share", name)[:, 0]
     for table, name in ((rows, "LayerCAM"), (grad_cam_rows, "Grad-CAM"))
 )
-found, learned_nothing = (
+found, learned_nothing, in_the_middle = (
     saliency_maps.of(rows, "object: AUROC", name)[:, 0]
-    for name in ("LayerCAM", "LayerCAM, untrained network")
+    for name in ("LayerCAM", "LayerCAM, untrained network", "centred Gaussian")
 )
 for name, *values in zip(saliency_maps.PAIR_NAMES, whose, of_grad_cam, found, learned_nothing):
     line = "whose {:.2f} (Grad-CAM {:.2f})   object {:.2f}, untrained {:.2f}"
     print(f"{name:16s}", line.format(*values))
 assert (of_grad_cam > whose + 0.03).all() and found.min() > 0.8
+assert (found > in_the_middle).all() and found[-1] - learned_nothing[-1] < 0.05  # the car
 
 # %%
-reason, earlier, edges = (
-    saliency_maps.of(rows, "evidence: AUROC within object", name)[:, 0] for name in NAMES
+reason, earlier, edges, spot, untrained = (
+    saliency_maps.of(rows, "evidence: AUROC within object", name)[:, 0]
+    for name in (*NAMES, "LayerCAM, untrained network")
 )
 gain = dict(zip(saliency_maps.PAIR_NAMES, (earlier - reason).round(2).tolist()))
 print("a stage earlier, on the evidence:", gain)
 assert max(gain.values()) < 0.1 and gain["flamingo/swan"] < -0.1 and gain["robin/wren"] < -0.05
+control = np.max([edges, spot, untrained], 0)
+assert (reason > control + 0.1)[[4, 5]].all()  # robin, cup
+assert (reason < control + 0.08)[:4].all()  # horse, flamingo, cat, spider
 
 # %% [markdown]
-# **Where?** Found, on every pair. **Whose?** Grad-CAM leaves next to nothing on the wrong object,
-# LayerCAM far more, on every pair: the bill for the inner ReLU. **Why?** *Finer does not mean
-# truer.* With cells half as wide, the margin's map gains next to nothing on any pair, and loses on
-# the flamingo's colour and the robin's breast, which are areas and no edges.
+# **Where?** Found, on every pair, ahead of a spot in the middle of the page; but the car no better
+# than by an untrained network's map. **Whose?** Grad-CAM leaves next to nothing on the wrong
+# object, LayerCAM far more, on every pair: the bill for the inner ReLU. **Why?** *Finer does not
+# mean truer.* With cells half as wide, the margin's map gains next to nothing on any pair, and
+# loses on the flamingo's colour and the robin's breast, which are areas and no edges. (Of these
+# the coarse map had earned only the robin's: on the flamingo an untrained network's map does as
+# well.)
 #
 # How much could a perfect map of so many cells get? The grid sets a ceiling. Here it is for the
 # evidence of a few pages, at both grids.
@@ -503,12 +521,25 @@ for kind in ("spider", "zebra", "robin"):
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# First predict: at which layer will the map of the *dog* be most clearly on the dog? Then choose
-# the layer, the class and the method. Try a class that is not on the page.
+# Back to the page with the cat and the dog. It has no zebra and no teapot, and the network gives
+# neither a chance. Ask LayerCAM for each at the last layer. Which map is most like the cat's?
+# Guess, then choose the class, the layer and the method.
+
+# %%
+cams = {kind: layer_cam(net.model, x, net.index(kind), LAST)
+        for kind in ("cat", "dog", "zebra", "teapot")}  # fmt: skip
+like_the_cat = {kind: cosine(cams[kind], cams["cat"]) for kind in ("dog", "zebra", "teapot")}
+likest = max(like_the_cat, key=like_the_cat.get)
+likest_guess = guess(
+    "Whose map at the last layer is most like the cat's, by its cosine?",
+    likest, choices=list(like_the_cat), because="It is nearly the cat's map, only weaker.",
+)  # fmt: skip
+assert like_the_cat[likest] > 0.9 and cams[likest].sum() < 0.6 * cams["cat"].sum()
+assert net.model(x).softmax(1)[0, [net.index("zebra"), net.index("teapot")]].max() < 0.01
 
 
 # %%
-def look(net, layer=EARLY, method="LayerCAM", target="cat", page=8):
+def look(net, layer=LAST, method="LayerCAM", target="cat", page=8):
     """Draw a class map of any layer over a page with a cat and a dog."""
     scene = draw_scene(page, ["cat", "dog"])
     x = net.tensor(scene.image)
@@ -524,12 +555,18 @@ def look(net, layer=EARLY, method="LayerCAM", target="cat", page=8):
 STAGES = ["features.15", "features.13", "features.11", "features.10", "features.8", "features.7",
           "features.5", "features.4", "features.2"]  # fmt: skip
 knob = explore(
-    partial(look, net), strip=("layer", STAGES[::3]), layer=STAGES, method=list(METHODS),
+    partial(look, net), strip=("target", list(cams)), layer=STAGES, method=list(METHODS),
     target=list(KINDS), page=(0, 40), width=560,
 )  # fmt: skip
 
+# %%
+for kind, value in like_the_cat.items():
+    signed = cosine(*(grad_cam(net.model, x, net.index(k), LAST) for k in ("cat", kind)))
+    print(f"{kind:7s} cosine with the cat's map {value:.2f}   (Grad-CAM {signed:.2f})")
+
 # %% [markdown]
-# And the fusion. What does a large $\gamma$ do to the early layers' part?
+# Where losses do not count, even an absent class has a map. And the fusion: what does a large
+# $\gamma$ do to the early layers' part?
 
 
 # %%

@@ -48,12 +48,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import nn
 from tqdm.auto import trange
 
 from cnnvis_helpers import folder
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.hooks import record
 from cnnvis_helpers.images import load_image, to_picture, to_tensor
 from cnnvis_helpers.lessons.guided_backprop import (
@@ -293,7 +293,7 @@ def checked_start(start, steps, rate, norm):
 
 
 # %%
-def slope(model, objective, point, paint, view):
+def slope(model, objective, point, paint=None, view=None):
     """Differentiate the objective by the point: the picture, objective (B,) and gradient."""
     with torch.enable_grad():
         point = point.detach().requires_grad_()
@@ -467,7 +467,7 @@ strengths, axes_of_colour = torch.linalg.eigh(torch.cov(values))
 measured_colours = axes_of_colour @ strengths.sqrt().diag() @ axes_of_colour.T
 correlation = torch.corrcoef(values)
 print(f"red with green {correlation[0, 1]:.2f}, red with blue {correlation[0, 2]:.2f}")
-print("the square root of the covariance:\n", measured_colours)
+print("the square root of the covariance:", np.round(measured_colours.tolist(), 2).tolist())
 assert correlation.min() > 0.6
 
 # %% [markdown]
@@ -789,8 +789,9 @@ assert max(table["untrained network"][0], table["the painted start"][0]) < 0.25
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# The film of the climbs. First predict: at which step will you recognise a robin? When would the
-# second network? Then move through the 16 units, and through the steps.
+# The film of the climbs: 60 steps in natural coordinates (left) and in pixels (right). Stop the
+# left one early, after 6 steps. Of how many of its 16 pictures is the second network sure already?
+# Guess; then move through the 16 units, and through the steps. When do *you* see a robin?
 
 # %%
 pixel_film[60] = found["pixels"][0].cpu()
@@ -801,6 +802,16 @@ with torch.no_grad():
         {(name, step): n.model(x.to(n.device)).softmax(1).diagonal().cpu()
          for name, some in films.items() for step, x in some.items()} for n in (net, judge)
     )  # fmt: skip
+
+# %%
+sure = {at: int((others[at] > 0.5).sum()) for at in others}  # of 16, by the second network
+sure_guess = guess(
+    "After 6 of 60 steps in natural coordinates: for how many of the 16 kinds does the second "
+    "network give the right answer more than one half?", sure["natural", 6], between=(0, 16),
+    because=f"In pixels it is {sure['pixels', 6]}, where the climbed network is as sure as here.",
+)  # fmt: skip
+assert sure["natural", 6] > 9 and sure["natural", 6] > sure["pixels", 6] + 2
+assert all(own[name, 6].mean() > 0.9 for name in films)
 
 
 # %%
@@ -819,6 +830,11 @@ knob = explore(
     partial(projector, net, films, own, others), strip=("step", [0, 6, 12, 24, 60]), width=448,
     unit=list(KINDS), step=(0, 60, 6),
 )  # fmt: skip
+
+# %%
+for step in (6, 12, 60):
+    print(f"step {step:2d}: the second network is sure of {sure['natural', step]} of 16 kinds, "
+          f"in pixels of {sure['pixels', step]}")  # fmt: skip
 
 # %% [markdown]
 # Now turn the ruler itself. At decay 0 all waves have the same price, and grain is back; far above

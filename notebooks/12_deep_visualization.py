@@ -56,9 +56,10 @@ from tqdm.auto import trange
 from cnnvis_helpers import folder
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.hooks import record
 from cnnvis_helpers.images import heat, overlay, to_picture
-from cnnvis_helpers.lessons import saliency_maps
+from cnnvis_helpers.lessons import activation_maximization, saliency_maps
 from cnnvis_helpers.lessons.activation_maximization import channel, logit, valid_range
 from cnnvis_helpers.lessons.class_activation_maps import enlarge
 from cnnvis_helpers.lessons.gradient_times_input import gradient_times_input
@@ -229,8 +230,7 @@ assert torch.equal(channel_maps(net.model, x, "features.7"), by_hand[0])
 
 # %% [markdown]
 # Then move the animal, and watch its channels. First predict: when it moves to the right, what
-# happens to the tiles of an early layer, and what to those of the last? When it becomes its twin,
-# how many tiles change?
+# happens to the tiles of an early layer, and what to those of the last?
 
 
 # %%
@@ -253,11 +253,11 @@ browser = explore(
 
 # %% [markdown]
 # In the early layers (choose `features.4`) nearly every channel answers to something, all over the
-# page. In the last, many are dark, and others light up in one place. (A bright line at a tile's
-# edge is the border of the page, where the convolutions meet zeros.) What are they? The paper
-# found channels that follow faces, or text, though no class asked for them, by moving things before
-# a camera. Our camera is a drawing, so we can do what a camera cannot: swap one *part* of the
-# animal, and see which channel notices.
+# page. In the last, many are dark, and others light up in one place, which moves with the animal.
+# (A bright line at a tile's edge is the border of the page, where the convolutions meet zeros.)
+# What are they? The paper found channels that follow faces, or text, though no class asked for
+# them, by moving things before a camera. Our camera is a drawing, so we can do what a camera
+# cannot: swap one *part* of the animal, and see which channel notices.
 
 
 # %%
@@ -446,8 +446,8 @@ assert fit[0.1] > 0.7 and fit[1.0] < 0.5
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The method
 #
-# All four, in the paper's order. The slope that made the step also serves for the contributions,
-# so a step costs one backward pass.
+# All four, in the paper's order. The slope (lesson 11's function) makes the step and serves for the
+# contributions as well, so a step costs one backward pass.
 
 
 # %%
@@ -478,16 +478,6 @@ def check_priors(decay=0.0, blur=0.0, blur_every=4, small_norm=0, small_contribu
 
 
 # %%
-def slope_of(model, objective, x):
-    """Differentiate an objective by the picture: slope (B, 3, H, W) and value (B,), detached."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        value = objective(model, x)
-        (slope,) = torch.autograd.grad(value.sum(), x)
-    return slope, value.detach()
-
-
-# %%
 def regularized_ascent(
     model, objective, start, *, steps=60, rate=0.25, decay=0.0, blur=0.0, blur_every=4,
     small_norm=0, small_contribution=0, bounds=None, jitter=0, seed=0,
@@ -507,11 +497,11 @@ def regularized_ascent(
     x, values = start.detach().clone(), []
     for step in trange(1, steps + 1, desc="climbing", leave=False):
         shift = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
-        slope, value = slope_of(model, objective, x.roll(shift, (2, 3)))
+        shifted = partial(torch.roll, shifts=shift, dims=(2, 3))
+        _, value, slope = activation_maximization.slope(model, objective, x, view=shifted)
         if step == 1 and not slope.flatten(1).any(1).all():
             raise ValueError("the objective has no slope at the start: nothing says where to climb "
                              "(behind a ReLU that is closed everywhere, ask before the ReLU)")
-        slope = slope.roll([-one for one in shift], (2, 3))
         due = blur if blur and step % blur_every == 0 else 0.0
         x = x + rate * unit_step(slope)
         x = regularize(x, slope, decay, due, small_norm, small_contribution)
@@ -764,9 +754,9 @@ for measure in (fineness, contrast):
 # ## Turn the knob
 #
 # **From no prior to strong ones.** The ascent runs live, on a small page. All four priors grow
-# together, from 0 to twice the setting above; switch each on and off. First predict: as they grow,
-# how will the score of the picture's own network move? And where will the second network be surest
-# of the class? Then let an *untrained* network draw.
+# together, from 0 to twice the setting above; switch each on and off. Guess first how the score of
+# the picture's own network moves. Then look for the strength at which the second network is surest
+# of the class, and let an *untrained* network draw.
 
 
 # %%
@@ -788,6 +778,25 @@ def mix(nets, second, strength=1.0, kind="dog", network="trained", **switches):
 
 
 # %%
+classes = [net.index(kind) for kind in kinds]
+steps_up = {
+    strength: class_images(net, kinds, size=96, steps=40, **mixture(strength))[0]
+    for strength in (0.0, 1.0, 2.0)
+}
+with torch.no_grad():
+    ladder = [class_score(net.model(x), classes).mean().item() for x in steps_up.values()]
+
+# %%
+OUTCOMES = {"three times as high": 3, "about the same": 1, "a third": 1 / 3}
+miss = {name: abs(math.log(ladder[1] / ladder[0] / part)) for name, part in OUTCOMES.items()}
+score_guess = guess(
+    "Four class images, drawn without a prior and then under all four: what becomes of their mean "
+    "score by their own network?", min(miss, key=miss.get), choices=list(OUTCOMES),
+    because="And under priors twice as strong it falls again.",
+)  # fmt: skip
+assert ladder[0] > 1.5 * ladder[1] and ladder[1] > 1.5 * ladder[2]
+
+# %%
 blank = Network(randomized(net.model, seed=0), net.labels, name="untrained", device=net.device)
 nets = {"trained": net, "untrained": blank}
 mixer = explore(
@@ -797,13 +806,9 @@ mixer = explore(
 )  # fmt: skip
 
 # %%
-ladder, classes = [], [net.index(kind) for kind in kinds]
-for strength in (0.0, 1.0, 2.0):
-    x, _ = class_images(net, kinds, size=96, steps=40, **mixture(strength))
-    ladder.append(class_score(net.model(x), classes).mean().item())
-    print(f"strength {strength}: mean logit {ladder[-1]:4.0f}, the second network names "
+for (strength, x), score in zip(steps_up.items(), ladder):
+    print(f"strength {strength}: mean logit {score:4.0f}, the second network names "
           f"{int(recognised(second, x, kinds).sum())} of 4")  # fmt: skip
-assert ladder[0] > 1.5 * ladder[1] and ladder[1] > 1.5 * ladder[2]
 
 # %% [markdown]
 # The picture improves while the score *falls*. If the score were the measure of a picture, the
@@ -857,7 +862,7 @@ if wild is None:
 # SqueezeNet ends in maps of classes, a ReLU, and a mean. Noise is no pineapple: where that ReLU is
 # closed everywhere, there is no slope to climb. So we ask for the class's channel *before* it
 # (`classifier.1`). One thing is added that is not in the paper: each step sees the picture shifted
-# by up to four pixels (lesson 14's jitter).
+# by up to four pixels, as in lesson 11's views.
 
 # %%
 if wild is not None:

@@ -52,6 +52,7 @@ from tqdm.auto import trange
 
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.hooks import record
 from cnnvis_helpers.lessons.activation_maximization import on_sphere, wave_sizes
 from cnnvis_helpers.networks import class_score
@@ -616,8 +617,8 @@ assert left["features.1"][1] > 0.8 > 0.6 > left["classifier"][1] > 0.2
 #
 # Is that surprising? The inverted network must say so. The logits are computed from this code,
 # and we made the code agree. The second network is the one to ask, and it sees less and less.
-# Still, from pictures in which we can hardly find an animal, it reads a third of its margin or
-# so. Is a zebra there, then? Hold on.
+# Still, from pictures in which we can hardly find an animal, it reads about two fifths of its
+# margin. Is a zebra there, then? Hold on.
 #
 # **One code looked at from all layers.** How far is the inversion of one layer, at every other?
 
@@ -725,9 +726,10 @@ assert answer.label == another.label == "zebra" and off < 0.02 and moved < 0.3
 # what the layer sees.** It is *one* picture that the layer would take for the page: as much of
 # it as the code demands, and the rest by the prior, the path, and the start.
 #
-# And look at the last line. The second network had no part in this, and says zebra as well. Such
-# disguises carry over from one network to another (lesson 16), so the red curve above is weaker
-# evidence than it seemed: that another network reads a zebra does not mean that one is there.
+# And look at the last line. The second network had no part in this, and says zebra as well. A
+# disguise can carry over from one network to another (lesson 16 counts how often), so the red
+# curve above is weaker evidence than it seemed: that another network reads a zebra does not mean
+# that one is there.
 #
 # So read an inversion in one direction only. *What the inversions of a layer share, the layer
 # knows. What differs or is missing, it may still know in another form.*
@@ -735,8 +737,8 @@ assert answer.label == another.label == "zebra" and off < 0.02 and moved < 0.3
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# Choose a layer, and slide the weight of total variation. Predict first: at which layer will a
-# strong prior do the least harm? Where will it change the whole picture and hardly the answer?
+# Here are the zebra's inversions at six layers, each with five weights of total variation. The
+# strongest weight leaves little but a few smooth patches. How much does that cost?
 
 # %%
 DEPTHS = ["features.1", "features.4", "features.7", "features.10", "features.15", "avgpool"]
@@ -750,6 +752,21 @@ for name in DEPTHS:
             watch=lambda step, x: film.append(x) if step % 12 == 0 else None,
         )  # fmt: skip
         film.append(last)
+
+# %%
+with torch.no_grad():
+    missed = {
+        name: [miss(representation(net.model, album[name, tv][-1], name), codes[name][:1]).item()
+               for tv in WEIGHTS]
+        for name in DEPTHS
+    }  # fmt: skip
+first, last = (100 * missed[name][-1] for name in ("features.1", "avgpool"))
+cost_guess = guess(
+    f"With the strongest prior the code of features.1 is missed by {first:.0f} %. That of avgpool?",
+    round(last), between=(0, 100), unit=" %",
+    because="The less a layer knows of the page, the less it objects.",
+)  # fmt: skip
+assert first > 40 and last < 10
 
 
 # %%
@@ -773,24 +790,16 @@ knob = explore(
 
 # %% [markdown]
 # There is no weight at which the picture is "right". A weak prior leaves grain that the code does
-# not mind; a strong one takes away what the code asks for. How much does it cost? The miss, by
-# layer, with the weight growing from left to right:
+# not mind; a strong one takes away what the code asks for. The miss, by layer, with the weight
+# growing from left to right:
 
 # %%
-with torch.no_grad():
-    missed = {
-        name: [miss(representation(net.model, album[name, tv][-1], name), codes[name][:1]).item()
-               for tv in WEIGHTS]
-        for name in DEPTHS
-    }  # fmt: skip
 for name, many in missed.items():
     print(f"{name:12s}", "  ".join(f"{one:5.1%}" for one in many))
-assert missed["features.1"][-1] > 0.4 and missed["avgpool"][-1] < 0.1
 
 # %% [markdown]
-# The less a layer knows of the page, the less it objects. At `avgpool` the strongest prior changes
-# the whole picture and hardly the code. This is why the weight may grow with depth, and why a
-# deep inversion looks like its prior.
+# At `avgpool` the strongest prior changes the whole picture and hardly the code. This is why the
+# weight may grow with depth, and why a deep inversion looks like its prior.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## In the wild, and where it breaks

@@ -55,6 +55,7 @@ from tqdm.auto import tqdm
 
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
+from cnnvis_helpers.guess import guess
 from cnnvis_helpers.hooks import record
 from cnnvis_helpers.images import load_image, to_tensor
 from cnnvis_helpers.lessons.activation_maximization import valid_range
@@ -322,7 +323,8 @@ shifted = torch.stack(
     [rolled_slope(net.model, x, DEEP, energy, (dy, dx))[0] for dy in (-5, 4) for dx in (-3, 6)]
 )
 agree = F.cosine_similarity(shifted.flatten(1), still.flatten(1))
-print("one picture, four small shifts; cosine with the unshifted slope:", agree.tolist())
+print("one picture, four small shifts; cosine with the unshifted slope:",
+      " ".join(f"{value:.3f}" for value in agree))  # fmt: skip
 assert agree.max() < 0.9
 
 # %% [markdown]
@@ -709,9 +711,9 @@ assert ranks["channels that grow, here and on another page"].mean() > 0.3
 # We had guessed that loud channels grow most. **They do not.** *Where* the page was loud, it
 # grows: the cells agree. But *which* channels grow is much the same on every page, and has
 # little to do with their order before. The slope starts on what fires, and a few steps later the
-# easily roused have overtaken the rest. So it is no hallucination, it
-# is ascent on what fires; and after six steps it tells more about the layer than about the page.
-# Does the network still see its animal?
+# easily roused have overtaken the rest. So it is no hallucination, it is ascent on what fires; and
+# after six steps it tells more about the layer than about the page. Does the network still see its
+# animal?
 
 # %%
 dreamt, _ = deep_dream(net.model, pages, DEEP, octaves=1, steps=6, jitter=8, valid=limits)
@@ -772,19 +774,39 @@ for kind, row in near.items():
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# Each picture is dreamt when you let go. First predict: at `features.4`, will another octave bring
-# larger forms, or more of the same? Then take the own colours and the even pace away.
+# Our two additions, own colours and an even pace, made the pictures good. Did they help the
+# *objective*?
 
 
 # %%
-def look(net, layer="features.10", steps=6, octaves=2, own_colours=True, even=True, page=3):
-    """Dream live on an empty page of the night, small and short."""
+def short_dream(net, layer="features.10", steps=6, octaves=2, own_colours=True, even=True, page=3):
+    """Dream on an empty page of the night: the dream, and how many times a cell's worth grew."""
     scene = draw_scene(page, (), backdrop="night", clutter=0)
     dream, values = deep_dream(
         net.model, net.tensor(scene.image), layer, octaves=octaves, steps=steps, jitter=16,
         palette=0.8 * own_colours, even=16 if even else None, rate=0.03, valid=valid_range(net),
     )  # fmt: skip
-    growth = (values[-1] / values[0].clamp(min=1e-6)).item()
+    return dream, (values[-1] / values[0].clamp(min=1e-6)).item()
+
+
+# %%
+(_, with_both), (_, without) = short_dream(net), short_dream(net, own_colours=False, even=False)
+growth_guess = guess(
+    f"With both, a cell of features.10 is soon worth {with_both:.0f} times what it was. Without?",
+    round(without), between=(0, 300), unit=" times",
+    because="They cost the objective more than half. What is good to look at is ours, not its.",
+)  # fmt: skip
+assert without > 2 * with_both
+
+# %% [markdown]
+# Each picture is dreamt when you let go. At `features.4`, will another octave bring larger forms,
+# or more of the same? Then take the own colours and the even pace away.
+
+
+# %%
+def look(net, layer="features.10", steps=6, octaves=2, own_colours=True, even=True, page=3):
+    """Dream live, small and short."""
+    dream, growth = short_dream(net, layer, steps, octaves, own_colours, even, page)
     return net.image(dream), f"A cell is worth {growth:.0f} times what it was."
 
 
@@ -792,6 +814,7 @@ knob = explore(
     partial(look, net), strip=("layer", LAYERS), slow=True, layer=LAYERS, steps=(1, 10),
     octaves=(1, 2), own_colours=True, even=True, page=(0, 20),
 )  # fmt: skip
+print(f"features.10: {with_both:.0f} times with both, {without:.0f} times with neither")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## In the wild, and where it breaks

@@ -57,7 +57,7 @@ from cnnvis_helpers import folder
 from cnnvis_helpers.controls import explore
 from cnnvis_helpers.figures import chart, show
 from cnnvis_helpers.guess import guess
-from cnnvis_helpers.images import heat
+from cnnvis_helpers.images import heat, overlay
 from cnnvis_helpers.lessons import (
     class_activation_maps, grad_cam, gradient_times_input, guided_backprop, integrated_gradients,
     layer_cam, saliency_maps, score_cam, smoothgrad,
@@ -129,12 +129,13 @@ def every_method(layer, earlier, passes=16):
 
 # %%
 # what takes many passes per picture, and of how many scenes the board is made for it
-FEWER = {"integrated gradients": 160, "SmoothGrad": 160, "SmoothGrad squared": 160,
-         "Score-CAM": 160}  # fmt: skip
+FEWER = {"integrated gradients": 240, "SmoothGrad": 240, "SmoothGrad squared": 240,
+         "Score-CAM": 240}  # fmt: skip
 
 # %%
 METHODS = every_method(LAST, EARLIER)
-scene = draw_scene(31, ["zebra", "flamingo"], extent=0.5)
+EMBLEM = dict(seed=31, kinds=["zebra", "flamingo"], extent=0.5)  # the page of the title
+scene = draw_scene(**EMBLEM)
 x, zebra = net.tensor(scene.image), net.index("zebra")
 maps = {name: method(net.model, x, zebra)[0].cpu() for name, method in METHODS.items()}
 
@@ -157,17 +158,23 @@ def truth_map(net, scene):
 
 
 # %%
+def answers(net, scene, maps):
+    """Caption a page, its truth and its maps (name → (H, W)): panels for `show`."""
+    yield scene.image, f"the page: why {scene.kinds[0]}?"
+    yield heat(truth_map(net, scene)), "the truth: what each part is worth, measured"
+    yield from ((painted(m), name) for name, m in maps.items())
+
+
+# %%
 show(
-    (scene.image, "the page: why zebra?"),
-    (heat(truth_map(net, scene)), "the truth: what each part is worth, measured"),
-    *((painted(m), name) for name, m in maps.items()),
-    columns=4, height=148,
+    *answers(net, scene, maps), columns=4, height=148,
     title="One page, one network, one question, fourteen answers. Which of them should you trust?",
 )  # fmt: skip
 
 # %% [markdown]
 # (Each panel has its own scale; red is for, blue against, where a method has signs. The truth was
-# measured by redrawing each part of the zebra as the horse's, in all combinations.)
+# measured by redrawing each part of the zebra as the horse's, in all combinations. The same large
+# enough for a wall: `data/gallery/emblem.jpg`.)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The problem
@@ -248,17 +255,18 @@ line_up_guess = guess(
 
 # %% [markdown]
 # Commit yourself, then read on. Here are the same networks and pages once more, now asked by
-# Grad-CAM. No picture this time, but a number: how often is a pixel of the object brighter than
+# Grad-CAM, and with a number that needs no eye: how often is a pixel of the object brighter than
 # one of the page? (AUROC; 0.5 is a coin.)
 
 # %%
-found = {"trained": [], "random": []}
+found, revealed = {"trained": [], "random": []}, []
 for i, (page, kind) in enumerate(zip(pages, LINE_UP)):
     model = ruined if i in impostors else net.model
     m = METHODS["Grad-CAM"](model, net.tensor(page.image), net.index(kind))[0].cpu()
     who = "random" if i in impostors else "trained"
     found[who].append(auroc(m, page.objects[0].mask).value)
-    print(f"{i + 1}: {kind:9s} Grad-CAM finds it with {found[who][-1]:.2f}   ({who})")
+    revealed.append((overlay(page.image, m), f"{i + 1}: {who}, {found[who][-1]:.2f}"))
+show(*revealed, columns=6, height=112, title="Who is who: Grad-CAM of the same six, by AUROC")
 assert min(found["trained"]) > 0.85 > 0.75 > np.mean(found["random"])
 
 # %% [markdown]
@@ -558,6 +566,19 @@ for name, values in zip(METHODS, numbers):
 # %%
 by = dict(zip(METHODS, numbers))  # name → (9, 3)
 rank, sizes, similar = 0, 1, 2
+with chart(
+    "What is left of the map while the network is destroyed, on six pages",
+    "layers redrawn, from the last one down; right: two floors", "rank correlation, signed",
+    width=640, height=300,
+) as axes:  # fmt: skip
+    for name, ink in zip(ROWS, ("#2c5ba7", "#7d7a84", "#d44e43", "#e39a2d", "#872774")):
+        axes.plot(range(8), [1, *by[name][:7, rank]], "o-", color=ink, markersize=4, label=name)
+        axes.plot([8.5, 9.5], by[name][7:, rank], "D", color=ink, markersize=4)
+    axes.axvline(7.75, color="#b5b2ba", linewidth=1)
+    axes.set_xticks([*range(8), 8.5, 9.5], [*range(8), "two random\nnetworks", "two\npages"])
+    axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.06), fontsize=8)
+
+# %%
 guided = by["guided backprop"]
 assert guided[:5, rank].min() > 0.6 and guided[:4, similar].min() > 0.6
 assert by["saliency"][4, similar] < 0.3
@@ -743,8 +764,23 @@ def score_cams(model, x, targets):
     maps, _ = score_cam.feature_maps(model, x, LAST)
     answers, blank = score_cam.masked_logits(model, x, maps)
     weights = (score_cam.channel_weights(answers, blank, target) for target in targets)
-    cams = [score_cam.weighted_sum(maps, alpha) for alpha in weights]
-    return [class_activation_maps.enlarge(cam, x.shape[-2:]) for cam in cams]
+    cams = (score_cam.weighted_sum(maps, alpha) for alpha in weights)
+    return [{"Score-CAM": class_activation_maps.enlarge(cam, x.shape[-2:])} for cam in cams]
+
+
+def smoothgrads(model, x, targets, passes=16):
+    """Make SmoothGrad, plain and squared, for several targets: both of the same noisy copies."""
+
+    def slope_and_square(*asked):
+        slope = saliency_maps.vanilla_gradient(*asked)
+        return torch.cat([slope, slope.square()], 1)
+
+    means = (smoothgrad.smoothgrad(slope_and_square, model, x, t, samples=passes) for t in targets)
+    both = (mean.abs().unflatten(1, (2, 3)).amax(2).unbind(1) for mean in means)
+    return [dict(zip(("SmoothGrad", "SmoothGrad squared"), maps)) for maps in both]
+
+
+TOGETHER = {"Score-CAM": score_cams, "SmoothGrad": smoothgrads, "SmoothGrad squared": smoothgrads}
 
 
 # %%
@@ -752,14 +788,16 @@ def maps_of(names, x, targets):
     """Make every map, trained and untrained: for each target a dict name → (H, W)."""
     net, untrained = pair_of_networks()
     methods, made = every_method(LAST, EARLIER), [{} for _ in targets]
-    for name in names:
-        for suffix, model in (("", net.model), (UNTRAINED, untrained)):
-            if name == "Score-CAM":
-                found = score_cams(model, x, targets)
+    for suffix, model in (("", net.model), (UNTRAINED, untrained)):
+        for name in names:
+            if name + suffix in made[0]:
+                continue  # it came with another map of the same passes
+            if name in TOGETHER:
+                found = TOGETHER[name](model, x, targets)
             else:
-                found = [methods[name](model, x, target) for target in targets]
-            for maps, values in zip(made, found):
-                maps[name + suffix] = values[0].cpu().numpy()
+                found = [{name: methods[name](model, x, target)} for target in targets]
+            for maps, new in zip(made, found):
+                maps |= {one + suffix: m[0].cpu().numpy() for one, m in new.items()}
     return made
 
 
@@ -851,7 +889,7 @@ INK = {"method": "#2c5ba7", "control": "#e39a2d", "untrained": "#d44e43", "chanc
 def board(rows, score, title, words, low=0.0, high=1.0):
     """Draw one question: a row a map, a column a pair; each with interval, ring and chance."""
     names = [*SCORED, *CONTROLS][::-1]
-    with chart(title, words, width=620, height=290) as axes:
+    with chart(title, words, width=800, height=370) as axes:
         for column, pair in enumerate(PAIR_NAMES):
             scale = np.array([-low, 1 - low]) / (high - low)  # where 0 and 1 come to lie
             place = lambda v, c=column, s=scale: c + 0.06 + 0.88 * (s[0] + (s[1] - s[0]) * v)
@@ -861,14 +899,14 @@ def board(rows, score, title, words, low=0.0, high=1.0):
                 row, ink = rows[pair, name, score], INK["control" if name in CONTROLS else "method"]
                 if name in SCORED:
                     nothing = rows[pair, name + UNTRAINED, score]["mean"]
-                    ring = dict(mfc="none", mec=INK["untrained"], ms=3, mew=0.8)
+                    ring = dict(mfc="none", mec=INK["untrained"], ms=4.5, mew=1)
                     axes.plot(place(nothing), y, "o", **ring)
-                axes.plot([place(row["low"]), place(row["high"])], [y, y], color=ink, linewidth=1.5)
-                axes.plot(place(row["mean"]), y, "o", color=ink, markersize=3)
-        few = {name for name in names if rows[PAIR_NAMES[0], name, score]["scenes"] < 30}
-        axes.set_yticks(range(len(names)), [n + " *" * (n in few) for n in names], fontsize=7)
+                axes.plot([place(row["low"]), place(row["high"])], [y, y], color=ink, linewidth=2)
+                axes.plot(place(row["mean"]), y, "o", color=ink, markersize=4.5)
+        few = {name for name in names if rows[PAIR_NAMES[0], name, score]["scenes"] < 40}
+        axes.set_yticks(range(len(names)), [n + " *" * (n in few) for n in names], fontsize=9)
         below = [pair.replace("/", "/\n") for pair in PAIR_NAMES]
-        axes.set_xticks(np.arange(len(PAIR_NAMES)) + 0.5, below, fontsize=6)
+        axes.set_xticks(np.arange(len(PAIR_NAMES)) + 0.5, below, fontsize=9)
         axes.set(xlim=(0, len(PAIR_NAMES)), ylim=(-0.7, len(names) - 0.3))
         axes.grid(axis="x", visible=False)
         axes.vlines(range(1, len(PAIR_NAMES)), *axes.get_ylim(), color="#1d1b22", linewidth=0.5)
@@ -886,9 +924,9 @@ board(
 # How to read it: a row is a map, a column a pair of twins, and each column runs from 0 on its
 # left to 1 on its right. The red ring is the same method on a network that has learned nothing:
 # **the distance from ring to dot is what the training adds**. A star marks maps of many passes,
-# scored on fewer than 30 scenes a pair: their intervals are wide. AUROC: how often is a pixel of
-# the object above one of the rest? (Signed maps have as much blue as red on an object, and score
-# a coin here: for them this is the wrong question.)
+# scored on half as many scenes, about 30 a pair: their intervals are wider. AUROC: how often is a
+# pixel of the object above one of the rest? (Signed maps have as much blue as red on an object,
+# and score a coin here: for them this is the wrong question.)
 
 
 # %%
@@ -908,6 +946,7 @@ assert where["deconvnet"].mean() < where["centred Gaussian"].mean()
 untrained = where["SmoothGrad squared" + UNTRAINED].mean()
 print(f"SmoothGrad squared, nothing learned: {untrained:.2f}; "
       f"a spot in the middle: {where['centred Gaussian'].mean():.2f}")  # fmt: skip
+assert untrained > where["SmoothGrad squared"].mean() + 0.1
 
 # %%
 board(
@@ -918,10 +957,9 @@ board(
 
 # %%
 why = means(rows, "evidence: AUROC within object")
-stripes = {name: why[name][0] for name in SCORED if name not in FEWER}
-assert max(stripes.values()) < why["Sobel edges"][0] + 0.03  # horse/zebra
+assert max(why[name][0] for name in SCORED) < why["Sobel edges"][0] + 0.03  # horse/zebra
 assert all(why[name][4] > 0.8 > why["Sobel edges"][4] for name in class_maps)  # robin/wren
-assert max(why[name].min() for name in stripes) < 0.6
+assert max(why[name].min() for name in SCORED) < 0.6
 
 # %%
 board(
@@ -960,11 +998,12 @@ assert used["Sobel edges"].max() > 0.7 and used["saliency" + UNTRAINED].max() > 
 #   from the lower ones. And **passing is not scoring well**: saliency passes, and finds the reason
 #   hardly better than the edges of the page.
 # - **Where** is the easy question. A blurred spot in the middle of the page gets three quarters
-#   right, because pictures are composed. A number without this control is an advertisement.
+#   right, because pictures are composed. So does SmoothGrad squared on a network that has learned
+#   *nothing*, and training makes it worse. A number without these controls is an advertisement.
 # - **Whose** sorts the methods: CAM, Grad-CAM and their guided product are nearly always on the
 #   right animal. LayerCAM, one inner ReLU away from Grad-CAM, is not.
 # - **The reason** is found for a breast patch and a lid, by class maps, and for a zebra's stripes
-#   by *nobody*: no cheap method is clearly ahead of Sobel edges there.
+#   by *nobody*: no method is clearly ahead of Sobel edges there.
 # - **Whether** a part is used looks good for several maps; but on some pairs so do the edges, the
 #   mask, and networks that know nothing. On the others a correlation of two to five parts is a
 #   weak witness.
@@ -1017,6 +1056,21 @@ for name in dict.fromkeys(row["map"] for row in trap):
     print(f"{name:40s} {np.mean(scores):.0%} of the map in the evidence, {len(scores)} pairs")
 assert barred(trap) == ["gradient × difference", "path from the twin"]
 assert barred(rows.values()) == []  # none stands on the board
+
+# %%
+page = draw_scene(514, "cat", extent=0.7, place=(0.5, 0.55))
+cat, twin = net.tensor(page.image), net.tensor(page.twin().image)
+own = net.index("cat"), net.index("dog")
+both = [(saliency_maps.vanilla_gradient(model, cat, own) * (cat - twin))[0].sum(0).cpu()
+        for model in (net.model, bottom)]  # fmt: skip
+show(
+    (page.image, "a cat"), (page.twin().image, "its twin"),
+    *((painted(m), words) for m, words in zip(both, ("trained network", "untrained network"))),
+    columns=4, height=112,
+    title="Gradient × difference from the twin: all of it on the reason, whoever is asked",
+)  # fmt: skip
+for m in both:
+    assert m.any() and not m[torch.as_tensor(~page.objects[0].evidence)].any()
 
 # %% [markdown]
 # A perfect score, and a network of random numbers has it too. So a rule for every table: **a map
@@ -1136,19 +1190,24 @@ if wild is not None:
         for model in (wild.model, headless)
     )
     falls = [three_rulers(a, b)[rank] for a, b in zip(before, after)]
+    panels = [(painted(m[0]), f"{name}, trained") for name, m in zip(seen, before)]
+    panels += [(painted(m[0]), f"redrawn: {fall:.2f}") for m, fall in zip(after, falls)]
 
 # %%
 if wild is not None:
-    print(f"{best.label}, {best.probability:.2f}; then {top} is redrawn. Rank correlation:")
-    for name, fall in zip(seen, falls):
-        print(f"{name:16s} {fall:.2f}")
+    show(
+        (wild.image(x_wild), f"{best.label}, {best.probability:.2f}"), *panels[:3],
+        (wild.image(x_wild), f"then {top} is redrawn"), *panels[3:], columns=4, height=112,
+        title="A thousand classes forgotten, and guided backpropagation draws the same cat",
+    )  # fmt: skip
     assert falls[1] > 0.8 > max(falls[0], falls[2])
 
 # %% [markdown]
-# Guided backpropagation draws the cat for a network that has lost its head (lesson 03 shows the
-# picture). No mask tells us which of the other maps is right. That is the usual case, and there
-# the check is worth most: it needs no truth. `make scores ARGS="--photographs FOLDER"` asks two
-# questions of a folder of photographs: does a map change with the class, and with the network?
+# The numbers are rank correlations with the map above. Guided backpropagation draws the cat for a
+# network that has lost its head. No mask tells us which of the other maps is right. That is the
+# usual case, and there the check is worth most: it needs no truth.
+# `make scores ARGS="--photographs FOLDER"` asks two questions of a folder of photographs: does a
+# map change with the class, and with the network?
 
 
 # %%

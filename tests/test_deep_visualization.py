@@ -14,6 +14,7 @@ from torch import nn
 from cnnvis_helpers import folder
 from cnnvis_helpers.hooks import LayerError
 from cnnvis_helpers.images import heat
+from cnnvis_helpers.lessons import activation_maximization
 from cnnvis_helpers.lessons import deep_visualization as lesson
 from cnnvis_helpers.lessons.activation_maximization import channel, logit, valid_range
 from cnnvis_helpers.networks import load_network
@@ -192,7 +193,7 @@ def test_contributions_come_near_what_a_network_loses_with_each_pixel(net):
     """In 64 bits, each pixel faded by 1/100 000, where the score is all but linear on the way."""
     model = load_network("picturebook", device="cpu").model.double()
     x = net.tensor(draw_scene(8, "dog", extent=0.7).image, size=96).double()
-    slope, value = lesson.slope_of(model, logit(4), x)
+    _, value, slope = activation_maximization.slope(model, logit(4), x)
     ours = lesson.contributions(1e-5 * x, slope)[0]
     rng = np.random.default_rng(0)
     for i, j in rng.integers(16, 80, (12, 2)):

@@ -344,6 +344,16 @@ def test_lesson_can_be_imported_and_needs_nothing_that_is_dropped(script):
 
 
 @every_lesson
+def test_the_readmes_index_names_what_a_lesson_defines(script):
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+            if f"| {script.name[:2]} |" in line]  # fmt: skip
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named >= set(DEFINES.get(lesson_name(script), "").split())
+    module = importlib.import_module(f"{lessons.__name__}.{lesson_name(script)}")
+    assert all(hasattr(module, name) for name in named)
+
+
+@every_lesson
 def test_lesson_imports_only_lower_numbered_lessons(script):
     order = list(lessons.lesson_files())
     below = order[: order.index(lesson_name(script))]
@@ -503,21 +513,27 @@ def ends(widget):
     return [("value", False), ("value", True)]
 
 
+def remembered(monkeypatch, kind):
+    """List every instance of a class that is made from now on."""
+    made, begin = [], kind.__init__
+
+    def remember(self, *arguments, **keywords):
+        begin(self, *arguments, **keywords)
+        made.append(self)
+
+    monkeypatch.setattr(kind, "__init__", remember)
+    return made
+
+
 @every_lesson
 def test_every_control_of_a_lesson_works_at_its_ends(script, monkeypatch):
     import matplotlib.pyplot as plt
     import torch
 
-    from cnnvis_helpers import controls
+    from cnnvis_helpers import controls, guess
 
-    explorers = []
-    begin = controls.Explorer.__init__
-
-    def remember(self, *arguments, **keywords):
-        begin(self, *arguments, **keywords)
-        explorers.append(self)
-
-    monkeypatch.setattr(controls.Explorer, "__init__", remember)
+    explorers = remembered(monkeypatch, controls.Explorer)
+    guesses = remembered(monkeypatch, guess.Guess)
     monkeypatch.chdir(script.parent)
     module = types.ModuleType("lesson_under_test")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look there
@@ -534,5 +550,13 @@ def test_every_control_of_a_lesson_works_at_its_ends(script, monkeypatch):
                     assert explorer.error is None, f"{name} at {value!r}: {explorer.error!r}"
                     assert explorer.image.value, f"{name} at {value!r} shows no picture"
                 widget.value = start
+        assert guesses, "a lesson asks for a prediction"
+        for one in guesses:
+            assert one.value != one.answer, "a guess starts at its answer"
+            for widget in one.controls:
+                for trait, value in ends(widget):
+                    setattr(widget, trait, value)
+            one.commit()
+            assert one.distance is not None and one.verdict.value
     finally:
         plt.close("all")
