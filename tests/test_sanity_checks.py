@@ -246,7 +246,7 @@ def as_json(values):
 
 def test_a_question_gives_a_record_for_every_map():
     records = lesson.one_object(2, CHEAP)
-    both = [name + end for name in CHEAP for end in ("", lesson.UNTRAINED)]
+    both = [name + end for end in ("", lesson.UNTRAINED) for name in CHEAP]
     assert [row["map"] for row in records] == [*both, *lesson.CONTROLS]
     assert all(len(row) == 11 and row["pair"] in lesson.PAIR_NAMES for row in records)
     two = lesson.two_objects(2, CHEAP)

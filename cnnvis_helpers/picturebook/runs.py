@@ -98,8 +98,9 @@ def _finished(pool: Executor, work: Callable, jobs: list) -> Iterator[tuple[Any,
                     break
             if not under_way:
                 return
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                yield under_way.pop(future), future.result()
+            done = wait(under_way, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=lambda one: one.exception() is not None):
+                yield under_way.pop(future), future.result()  # what failed, last: the rest is kept
     finally:
         for future in under_way:
             future.cancel()
