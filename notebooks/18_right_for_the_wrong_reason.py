@@ -674,7 +674,6 @@ ask_first = guess(
     "From what strength of the seal is this zebra a horse?", point, between=(0.0, 1.0, 0.05),
     because="The slider below starts on the same page.",
 )  # fmt: skip
-print(f"the answer turns at {point:.2f} of the full seal")
 assert point is not None and 0 < point < 1
 
 # %%
@@ -702,6 +701,7 @@ knob = explore(
     network=list(books), cue={"seal": "mark", "tint": "tint"}, strength=(0.0, 1.0, 0.05),
     page=(0, 40),
 )  # fmt: skip
+print(f"on the first page the answer turns at {point:.2f} of the full seal")
 
 # %% [markdown]
 # Switch the network to *tint* and the cue to *tint*, and slide again: the answer turns, and the map
