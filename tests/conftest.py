@@ -16,6 +16,24 @@ settings.register_profile("course", deadline=None, derandomize=True)
 settings.load_profile("course")
 
 
+@pytest.fixture(scope="module")
+def net():
+    """The picture book's network, loaded anew for each file."""
+    from cnnvis_helpers.networks import load_network
+
+    return load_network("picturebook", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def batch(net):
+    """Two pages with a cat: a file that needs others has its own."""
+    import torch
+
+    from cnnvis_helpers.picturebook import draw_scene
+
+    return torch.cat([net.tensor(draw_scene(seed, "cat").image) for seed in (1, 2)])
+
+
 @pytest.fixture(autouse=True)
 def no_internet(monkeypatch):
     """Fail a test that reaches beyond this machine: the course must work offline."""

@@ -16,11 +16,6 @@ from cnnvis_helpers.picturebook import draw_scene
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def linear():
     """A model with two linear units of a picture (3, 8, 8), and their weights (2, 3, 8, 8)."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2, bias=False)).requires_grad_(False)

@@ -23,11 +23,6 @@ MEAN, STD = (torch.tensor(values).view(1, 3, 1, 1) for values in LOOK)
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def batch(net):
     """Two pages at half size: the network takes any, and a test need not wait."""
     scenes = [draw_scene(seed, "zebra", size=112) for seed in (1, 2)]

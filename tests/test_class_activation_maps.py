@@ -23,11 +23,6 @@ AVERAGED = {
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def batch(net):
     pages = draw_scene(2, ["zebra", "cat"]), draw_scene(2, "cup")
     return torch.cat([net.tensor(page.image) for page in pages])

@@ -17,11 +17,6 @@ PLAIN = ("alexnet", "vgg16")  # the shapes of encoder that have a mirror; poolin
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def batch(net):
     return torch.cat([net.tensor(lesson.page(seed).image, size=lesson.PAGE) for seed in (1, 2)])
 

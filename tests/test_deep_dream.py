@@ -24,11 +24,6 @@ SHORT = dict(octaves=1, steps=2, jitter=4)
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def x(net):
     return net.tensor(draw_scene(3, "cat", size=128).image, size=128)
 

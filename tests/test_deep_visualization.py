@@ -22,11 +22,6 @@ from cnnvis_helpers.picturebook import KINDS, draw_scene
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def page(net):
     return net.tensor(draw_scene(8, "dog", extent=0.7, place=(0.5, 0.55)).image)
 

@@ -32,11 +32,6 @@ def linear(classes=3, size=4, bias=0.0):
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def bred(net):
     """Breed a small archive once: pictures, confidence and every generation's genomes."""
     encoding, held = lesson.CPPN(size=64), []

@@ -24,11 +24,6 @@ LAYERS = ("features.15", "features.13", "features.10", "features.7", "features.4
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def scene():
     return draw_scene(8, ["cat", "dog"])
 

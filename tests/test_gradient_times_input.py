@@ -17,16 +17,6 @@ from cnnvis_helpers.picturebook import draw_scene
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def batch(net):
-    return torch.cat([net.tensor(draw_scene(seed, "cat").image) for seed in (1, 2)])
-
-
-@pytest.fixture(scope="module")
 def other(net):
     """Another picture, to be the zero: maxima then change their place."""
     return net.tensor(draw_scene(8, ["church", "dog"]).image)

@@ -24,16 +24,6 @@ PEERS = {
 both_rules = pytest.mark.parametrize("rule", PEERS)
 
 
-@pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def batch(net):
-    return torch.cat([net.tensor(draw_scene(seed, "cat").image) for seed in (1, 2)])
-
-
 @pytest.fixture(autouse=True)
 def quiet_captum():
     """Captum warns of what it does; that is what it is asked to do."""

@@ -18,11 +18,6 @@ CAPTUM = {
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def batch(net):
     """Two pages at half size: the network takes any, and a test need not wait."""
     scenes = [draw_scene(seed, "cat", size=112) for seed in (1, 2)]

@@ -17,11 +17,6 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def page(net):
     image = draw_scene(4, "zebra", extent=0.85, place=(0.5, 0.55), size=SIZE).image
     return net.tensor(image, size=SIZE)

@@ -19,11 +19,6 @@ LAYERS = dict(zip(ARCHITECTURES, ("features.11", "features.29", "layer4", "incep
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def batch(net):
     return torch.cat([net.tensor(draw_scene(seed, ["cat", "dog"]).image) for seed in (1, 2)])
 

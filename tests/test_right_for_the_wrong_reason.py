@@ -32,11 +32,6 @@ def hans():
     return load_network("picturebook_hans", device="cpu")
 
 
-@pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
 @pytest.fixture
 def small_game(monkeypatch):
     """Play with networks that are there, on few fresh pages."""

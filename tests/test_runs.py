@@ -4,7 +4,7 @@ import json
 import math
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -73,6 +73,24 @@ def test_processes_give_what_a_serial_run_gives(tmp_path):
     jobs = list(range(6))
     assert equal(run(brightness, jobs, tmp_path / "j", open_pool=partial(open_executor, 2)),
                  plain(jobs, brightness))  # fmt: skip
+
+
+class AtOnce(Executor):
+    """Run each job as it is handed out: all of them are back together."""
+
+    def submit(self, work, job):
+        future = Future()
+        try:
+            future.set_result(work(job))
+        except ValueError as error:
+            future.set_exception(error)
+        return future
+
+
+def test_a_job_that_fails_takes_nothing_along_that_was_done_beside_it(tmp_path):
+    with pytest.raises(ValueError, match="job 7 is bad"):
+        run(partial(halve_or_fail, at=7), range(20), tmp_path / "j", open_pool=AtOnce)
+    assert len((tmp_path / "j").read_text().splitlines()) == 1 + 19  # its head, and all others
 
 
 def test_a_run_goes_on_where_it_was_stopped(tmp_path):

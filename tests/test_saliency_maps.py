@@ -11,16 +11,6 @@ from cnnvis_helpers.lessons import saliency_maps as lesson
 from cnnvis_helpers.networks import load_network
 from cnnvis_helpers.picturebook import draw_scene
 
-@pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def batch(net):
-    return torch.cat([net.tensor(draw_scene(seed, "cat").image) for seed in (1, 2)])
-
-
 def test_gradient_equals_captum_on_the_picture_book(net, batch):
     for target in (3, [3, 7]):
         theirs = Saliency(net.model).attribute(batch, target=target, abs=False)

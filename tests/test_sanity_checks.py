@@ -26,16 +26,6 @@ from cnnvis_helpers.picturebook.truth import randomized
 CHEAP = ["saliency", "Grad-CAM"]
 
 
-@pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def batch(net):
-    return torch.cat([net.tensor(draw_scene(seed, "cat").image) for seed in (1, 2)])
-
-
 def changed(model, other):
     """List the layers whose weights differ between two networks of one shape."""
     pairs = zip(model.named_parameters(), other.parameters())

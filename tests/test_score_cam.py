@@ -22,11 +22,6 @@ RECIPES = [{"score": s, "weights": w} for s in lesson.SCORES for w in lesson.WEI
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def batch(net):
     """Two pages at less than half their size, to be quick."""
     kinds = "cat", "swan"

@@ -23,16 +23,6 @@ same = partial(same_up_to, tolerance=1e-3)
 
 
 @pytest.fixture(scope="module")
-def net():
-    return load_network("picturebook", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def batch(net):
-    return torch.cat([net.tensor(draw_scene(seed, "cat").image) for seed in (1, 2)])
-
-
-@pytest.fixture(scope="module")
 def small():
     """A rough little network: (B, 3, 12, 12) to three scores, with many facets nearby."""
     with torch.random.fork_rng(devices=[]):
