@@ -5,7 +5,7 @@ PYTHON ?= python3
 REPO ?=
 ARGS ?=
 VENV := .venv
-PY := $(VENV)/bin/python
+PY := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 
 # One thread for each of the two test processes; more would only fight over the cores.
 TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=Agg
@@ -27,15 +27,22 @@ help:
 	@echo "make bench       compare with other libraries"
 	@echo "make home REPO=owner/name   write the repository's address everywhere"
 
+# A half-made environment is taken away again, else it would stand in the way of the next try.
 $(PY):
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "Python 3.10 or newer is needed, and $(PYTHON) is not: make lab PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/lab.stamp: pyproject.toml | $(PY)
+	@$(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "$(VENV) is broken, or its Python too old: delete it and try again"; exit 1; }
 	$(PY) -m pip install -e ".[lab]"
 	@touch $@
 
 # The controls are also tested with the ipywidgets that Colab has, kept apart from our own.
 $(VENV)/test.stamp: pyproject.toml | $(PY)
+	@$(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "$(VENV) is broken, or its Python too old: delete it and try again"; exit 1; }
 	$(PY) -m pip install -e ".[test]"
 	$(PY) -m pip install --upgrade --no-deps --target $(VENV)/ipywidgets-7.7.1 ipywidgets==7.7.1 ipython_genutils
 	@touch $@

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from html import escape
 from pathlib import Path
 
 import jupytext
@@ -19,14 +20,20 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from cnnvis_helpers.guess import WITHOUT
+
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ROOT / "notebooks"
 TIMEOUT = 900  # seconds a cell may take
 MAX_NOTEBOOK = 600_000  # bytes
-MAX_ALL = 9_000_000  # bytes
+MAX_ALL = 10_000_000  # bytes
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LIVE = "Run the cell for live controls."
+# What stands in place of a guess: the question, and folded under it the answer.
+GUESS = """<div style="max-width: 720px; line-height: 1.5"><b>{}</b>{}
+<details><summary>The answer</summary>{}</details>
+Run the cell to commit your guess before you see it.</div>"""
 # What tqdm prints, as text or as the description of its widget:  40%|████      | 4/10 [00:01<…
 PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[|\[\d\d:\d\d<", re.DOTALL)
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
@@ -89,6 +96,16 @@ def without_bars(text: str) -> str:
     return "\n".join(kept) if "\n".join(kept).strip() else ""
 
 
+def without_kernel(data: dict) -> dict:
+    """Choose what a reader without a kernel sees of a widget: its pictures; a guess, folded."""
+    shown = {kind: part for kind, part in data.items() if kind.startswith("image/")}
+    words = data.get("text/plain", "")
+    if words.startswith(WITHOUT):
+        question, _, answer = words.removeprefix(WITHOUT).rpartition("\n")
+        shown["text/html"] = GUESS.format(WITHOUT, escape(question), escape(answer))
+    return shown
+
+
 def clean(output):
     """Return the output as it should be committed, or None to leave it out."""
     if output.output_type == "stream":
@@ -99,8 +116,7 @@ def clean(output):
     if WIDGET_VIEW in output.data:
         if PROGRESS.search(output.data.get("text/plain", "")):
             return None
-        pictures = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
-        output.data = nbformat.from_dict({"text/plain": LIVE, **pictures})
+        output.data = nbformat.from_dict({"text/plain": LIVE, **without_kernel(output.data)})
     return output
 
 

@@ -42,7 +42,7 @@ def stamp(*asked):
 
 def write(path, rows):
     text = ",\n".join(json.dumps(row) for row in rows)
-    path.write_text(f"[\n{text}\n]\n")
+    path.write_text(f"[\n{text}\n]\n", encoding="utf-8", newline="\n")
 
 
 def rows_of(names, records):

@@ -1,6 +1,7 @@
 """A classifier with its labels, preprocessing and device; and the score that is explained."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -68,8 +69,9 @@ class Network:
     """Hold a classifier, its labels, and how a picture becomes its input.
 
     `model`: any `nn.Module` from (B, 3, H, W) to logits (B, classes). It is taken over, not
-    copied: moved to the device (CUDA, else MPS, else CPU), set to eval mode, its weights frozen;
-    pass `copy.deepcopy(model)` to keep training yours. `labels`: a text per class, or None.
+    copied: moved to the device (the CPU, where nothing else is asked for here or by the variable
+    CNNVIS_DEVICE), set to eval mode, its weights frozen; pass `copy.deepcopy(model)` to keep
+    training yours. `labels`: a text per class, or None.
     `mean`, `std`: per RGB channel, for pixels in [0, 1]; kept as tensors (1, 3, 1, 1) on the
     device. A picture's short side is scaled to `resize` pixels (default `size`), then its
     central `size` × `size` cut out. TypeError or ValueError before anything is changed.
@@ -154,10 +156,10 @@ def _positive(value: Any, what: str, least: int = 1) -> int:
 
 
 def _usable(device: Any) -> torch.device:
-    best = "mps" if torch.backends.mps.is_available() else "cpu"
-    best = "cuda" if torch.cuda.is_available() else best
+    # The course's numbers are a CPU's: GPUs round convolutions (TF32), Apple's has no float64.
+    device = os.environ.get("CNNVIS_DEVICE") or "cpu" if device is None else device
     try:  # here, before a model is half moved
-        return torch.zeros(0, device=best if device is None else device).device
+        return torch.zeros(0, device=device).device
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"device {device!r} cannot be used here: {error}") from error
 

@@ -96,7 +96,8 @@ def arrange(
             x, below = x + column + GAP, max(below, depth)
         y = base + below + ROW_GAP
     figure.set_size_inches(width / DPI, (y - ROW_GAP + MARGIN) / DPI)
-    figure.set_label(alt or _describe(title, [caption for _, caption in pairs]))
+    said = [f"{n}: {words}" for n, (_, words) in enumerate(pairs, 1) if (words or "").strip()]
+    figure.set_label(alt or _describe(title, said) or f"Pictures: {len(pairs)}")
     return figure
 
 
@@ -116,10 +117,10 @@ def chart(
         depth = _write(figure, title, MARGIN, MARGIN, width - 2 * MARGIN, TITLE) if title else 0
         pad, room = MARGIN / DPI, 1 - (depth + MARGIN) / height
         figure.get_layout_engine().set(w_pad=pad, h_pad=pad, rect=(0, 0, 1, room))
-        axes = figure.add_subplot()
-        axes.set_xlabel(xlabel or "")
+        axes = figure.add_subplot(xlabel=xlabel or "")
         axes.set_title(ylabel or "", loc="left")
-        figure.set_label(alt or _describe(title or "A chart", [ylabel, xlabel]))
+        said = [f"{way}: {what}" for way, what in (("up", ylabel), ("across", xlabel)) if what]
+        figure.set_label(alt or _describe(title or "A chart", said))
         yield axes
         _display(figure)
 
@@ -231,8 +232,7 @@ def _pixels(figure: Figure) -> Transform:
     return inches + ScaledTranslation(0, 1, figure.transFigure)
 
 
-def _describe(title: str | None, parts: list[str | None]) -> str:
+def _describe(title: str | None, said: list[str]) -> str:
     """Make an alternative text out of what is written around the pictures."""
-    named = "; ".join(f"{number}: {part}" for number, part in enumerate(parts, 1) if part)
-    words = ". ".join(filter(None, [(title or "").rstrip("."), named]))
-    return " ".join(words.replace("$", "").split()) or f"Pictures: {len(parts)}"
+    words = f"{(title or '').rstrip('.')}. {'; '.join(said)}".replace("?.", "?").strip(". ")
+    return " ".join(words.replace("$", "").split())

@@ -18,6 +18,7 @@ __all__ = ["Guess", "guess"]
 
 QUESTION = "<div style='line-height: 1.5; max-width: 720px'><b>Your guess.</b> {}</div>"
 VERDICT = "<div role='status' style='line-height: 1.5; max-width: 720px'>{}</div>"
+WITHOUT = "Your guess. "  # how the text begins that stands where no controls can be shown
 YOURS, TRUE = "#ffd54a", "#ffffff"  # ink of the reader's point and of the answer's
 
 
@@ -30,7 +31,8 @@ def guess(question: str, answer: Any, /, *, between: tuple | None = None,
     whole if all are integers, shown with `unit`. `choices`: texts, one of which is the answer.
     `picture` (PIL image, array or tensor): a point (x, y) in its pixels from the top left, moved
     by two sliders, so that keys reach it. `because`: a sentence that appears with the answer.
-    A notebook that is run to its end does not wait for it. Nothing is displayed outside IPython.
+    A notebook that is run to its end does not wait for it. Where there are no controls, in a saved
+    notebook, the text says it all, the answer in a line of its own. Nothing outside IPython.
     Raises TypeError or ValueError where the answer is none that could be given.
     """
     given = [kind for kind in (between, choices, picture) if kind is not None]
@@ -84,7 +86,9 @@ class Guess:
             rows.insert(1, self.image)
         self.box = ipywidgets.VBox(rows, layout={"margin": "12px 0 12px 6px"})
         if get_ipython() is not None:
-            display.display(self.box)
+            view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
+            display.display({"application/vnd.jupyter.widget-view+json": view,
+                             "text/plain": self._in_words(question)}, raw=True)
 
     def _ipython_display_(self) -> None:
         """Show nothing: `guess` has done it, also where it is the last line of a cell."""
@@ -118,6 +122,19 @@ class Guess:
             self.distance = abs(self.value - true)
             says = f"You said {self._number(self.value)}; it is {self._number(true)}."
         self.verdict.value = VERDICT.format(escape(f"{says} {self._because}".strip()))
+
+    def _in_words(self, question: str) -> str:
+        """Say it without controls: the question, what may be answered, and last the answer."""
+        if self._picture is not None:
+            asked, true = "Point at a place.", "{} across, {} down".format(*map(round, self.answer))
+        elif isinstance(self.answer, str):
+            asked, true = f"Choose: {', '.join(self.controls[0].options[1:])}.", self.answer
+        else:
+            held = self.controls[0]
+            low, high, true = map(self._number, (held.min, held.max, self.answer))
+            asked = f"Name a number from {low} to {high}."
+        said = (f"{WITHOUT}{question} {asked}", f"{true}. {self._because}")
+        return "\n".join(" ".join(part.split()) for part in said)  # two lines, whatever was given
 
     def _number(self, value: float) -> str:
         whole = isinstance(value, Integral)

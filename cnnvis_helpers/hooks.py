@@ -151,7 +151,7 @@ def _checked_names(model: nn.Module, names: Iterable[str] | str) -> list[str]:
 _RULES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "backprop": lambda gradient, active: gradient.masked_fill(~active, 0),
     "deconvnet": lambda gradient, active: gradient.clamp(min=0),
-    "guided": lambda gradient, active: gradient.clamp(min=0).masked_fill(~active, 0),
+    "guided": lambda gradient, active: gradient.clamp(min=0).mul_(active),
 }
 
 # Activations a rule made for ReLUs says nothing about, by the name of the function that runs them.

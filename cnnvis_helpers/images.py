@@ -130,7 +130,7 @@ def encode(picture: Any, format: str = "jpeg", quality: int = 88) -> bytes:
 def _open(source: str | os.PathLike) -> BinaryIO:
     """Open the file that a path or a name means. A Path object is never taken for a name."""
     name, path = os.fspath(source), os.path.expanduser(source)
-    near, photos = list(BUNDLED), os.environ.get("CNNVIS_PHOTOS", "")
+    near, photos = list(BUNDLED), os.path.expanduser(os.environ.get("CNNVIS_PHOTOS", ""))
     if isinstance(source, str) and name.lower() in BUNDLED:
         path = str(files("skimage").joinpath("data", BUNDLED[name.lower()]))
     elif isinstance(source, str) and not os.path.isfile(path) and os.path.isdir(photos):

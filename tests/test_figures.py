@@ -277,10 +277,12 @@ def test_in_a_notebook_one_jpeg_with_an_alternative_text(shown):
 def test_alternative_texts():
     assert arrange(RED, alt="All red").get_label() == "All red"
     assert arrange(RED, RED).get_label() == "Pictures: 2"
+    assert arrange((RED, " "), (RED, "b"), title="Which?").get_label() == "Which? 2: b"
+    assert arrange(RED, RED, title="Why?").get_label() == "Why?"
     assert arrange(RED, (RED, "two\nlines, $x$")).get_label() == "2: two lines, x"
     with chart("Rising.", xlabel="step", ylabel="score") as axes:
         pass
-    assert axes.figure.get_label() == "Rising. 1: score; 2: step"
+    assert axes.figure.get_label() == "Rising. up: score; across: step"
 
 
 def test_committed_figures_stay_small(shown):

@@ -14,6 +14,9 @@ from cnnvis_helpers.guess import guess  # noqa: E402
 from common import OLD_WIDGETS, assert_green_with_old_widgets  # noqa: E402
 
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
 def says(one):
     return one.verdict.value
 
@@ -92,12 +95,30 @@ def test_what_cannot_be_asked_is_refused(answer, kind, error, match):
 
 def test_it_is_shown_once_in_a_notebook_and_not_elsewhere(monkeypatch):
     shown = []
-    monkeypatch.setattr(module.display, "display", shown.append)
+    monkeypatch.setattr(module.display, "display", lambda data, raw: shown.append((data, raw)))
     guess("How much?", 1, between=(0, 2))
     assert shown == []
     monkeypatch.setattr(module, "get_ipython", lambda: object())
     one = guess("How much?", 1, between=(0, 2))
-    assert shown == [one.box] and one._ipython_display_() is None
+    [(data, raw)] = shown
+    assert raw and data[VIEW]["model_id"] == one.box.model_id
+    assert one._ipython_display_() is None
+
+
+@pytest.mark.parametrize(("asked", "text"), [
+    ({"answer": 0.417, "between": (0.0, 1.0, 0.05)}, "Name a number from 0.00 to 1.00.\n0.42."),
+    ({"answer": 33.4, "between": (0, 100), "unit": " %"},
+     "Name a number from 0 % to 100 %.\n33 %."),
+    ({"answer": "B", "choices": ["A", "B"]}, "Choose: A, B.\nB."),
+    ({"answer": (30, 40.4), "picture": Image.new("RGB", (80, 60))},
+     "Point at a place.\n30 across, 40 down."),
+])  # fmt: skip
+def test_without_controls_the_text_asks_and_its_last_line_answers(asked, text, monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "get_ipython", lambda: object())
+    monkeypatch.setattr(module.display, "display", lambda data, raw: shown.append(data))
+    guess("How\nmuch?", asked.pop("answer"), because="It\nis.", **asked)
+    assert shown[0]["text/plain"] == f"{module.WITHOUT}How much? {text} It is."
 
 
 @pytest.mark.skipif(ipywidgets.__version__.startswith("7.7"), reason="these are the old ones")

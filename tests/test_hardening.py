@@ -308,10 +308,11 @@ def test_a_lesson_runs_where_it_may_not_write_without_home_internet_or_weights(t
         path.chmod(0o555 if path.is_dir() else 0o444)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CNNVIS", "TORCH", "XDG"))}
     home = dict.fromkeys(("HOME", "USERPROFILE", "MPLCONFIGDIR"), os.devnull + "/home")
-    nothing = {**home, "https_proxy": "http://127.0.0.1:9", "PYTHONDONTWRITEBYTECODE": "1"}
+    nothing = {**home, "https_proxy": "http://127.0.0.1:9", "PYTHONDONTWRITEBYTECODE": "1",
+               "PYTHONUTF8": "1"}
     env, lesson = kept | nothing | {"PYTHONPATH": str(course)}, "notebooks/00_start_here.py"
-    done = subprocess.run([sys.executable, lesson], cwd=course, env=env, text=True,
-                          capture_output=True)  # fmt: skip
+    done = subprocess.run([sys.executable, lesson], cwd=course, env=env,
+                          encoding="utf-8", capture_output=True)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     # Root may write anywhere: so look that nothing did.
     assert {path: path.stat().st_mtime_ns for path in (course, *course.rglob("*"))} == before

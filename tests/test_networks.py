@@ -179,18 +179,26 @@ def test_the_module_itself_is_taken_over():
     assert torch.equal(again.mean, net.mean) and torch.equal(again.std, net.std)
 
 
-def test_the_best_device_is_chosen(monkeypatch):
-    expected = ("cuda" if torch.cuda.is_available() else
-                "mps" if torch.backends.mps.is_available() else "cpu")
-    assert Network(tiny()).device.type == expected
+def test_the_device_is_the_cpu_unless_another_is_asked_for(monkeypatch):
+    monkeypatch.delenv("CNNVIS_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # there is one; nobody asked
+    assert Network(tiny()).device.type == "cpu"
+    monkeypatch.setenv("CNNVIS_DEVICE", "meta")
+    assert Network(tiny(), device="cpu").device.type == "cpu"
     asked = []
     monkeypatch.setattr(torch, "zeros", lambda *a, device: asked.append(device) or
                         SimpleNamespace(device=device))
-    for cuda, mps in ((True, True), (False, True), (False, False)):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda value=cuda: value)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda value=mps: value)
-        networks._usable(None)
-    assert asked == ["cuda", "mps", "cpu"]
+    networks._usable(None)
+    monkeypatch.setenv("CNNVIS_DEVICE", "")
+    networks._usable(None)
+    networks._usable("mps")
+    assert asked == ["meta", "cpu", "mps"]
+
+
+def test_a_device_that_the_environment_names_wrongly_is_one_clear_error(monkeypatch):
+    monkeypatch.setenv("CNNVIS_DEVICE", "toaster")
+    with pytest.raises(ValueError, match="device 'toaster' cannot be used here"):
+        load_network("picturebook")
 
 
 @pytest.mark.parametrize("bad", [
@@ -438,6 +446,18 @@ def test_a_tampered_download_is_refused_and_not_kept(tmp_path, monkeypatch):
     with pytest.raises(WeightsUnavailable, match="invalid hash"):
         load_network("squeezenet1_1")
     assert list((tmp_path / "torch" / "hub" / "checkpoints").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_said_with_its_place(tmp_path, monkeypatch):
+    served, file = tmp_path / "served", tmp_path / "a file"
+    served.mkdir()
+    file.touch()
+    serve(served, monkeypatch, b"never fetched", honest=True)
+    monkeypatch.setenv("TORCH_HOME", str(file / "torch"))  # no folder can be made there
+    with pytest.raises(WeightsUnavailable, match="CNNVIS_WEIGHTS") as caught:
+        load_network("squeezenet1_1")
+    assert str(file / "torch") in str(caught.value)
+    assert load_network("squeezenet1_1", missing="skip") is None
 
 
 def test_a_dead_link_is_unavailable(tmp_path, monkeypatch):

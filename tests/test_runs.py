@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import signal
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,13 +33,13 @@ def die_once(job, folder):
     mark = Path(folder) / "died"
     if job == 3 and not mark.exists():
         mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(1)
     (Path(folder) / f"{job}-{os.getpid()}-{len(list(Path(folder).iterdir()))}").touch()
     return halve(job)
 
 
 def always_die(job):
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def brightness(seed):

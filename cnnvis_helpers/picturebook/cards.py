@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -85,7 +84,7 @@ def measure(name: str, model: torch.nn.Module) -> dict:
     """Measure accuracy, twin confusion, swap flips, controls and part importance of a network."""
     net = Network(model, labels=KINDS, name=name)
     card = {"name": name}
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor() as pool:
         pictures, truth, extent = zip(*pool.map(_one, range(SINGLE), chunksize=50))
         answer, truth, extent = _logits(net, pictures).argmax(1), np.array(truth), np.array(extent)
         right, twin = (
@@ -149,7 +148,7 @@ def measure_by_heart(name: str, model: torch.nn.Module, pages, targets) -> dict:
     """Measure a network that learned labels drawn by lot: on its pages, and on new ones."""
     net = Network(model, labels=KINDS, name=name)
     learned = _logits(net, list(pages)).argmax(1) == targets.argmax(1)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor() as pool:
         pictures, truth, _ = zip(*pool.map(_one, range(SINGLE // 4), chunksize=50))
     right = _logits(net, list(pictures)).argmax(1) == np.array(truth)
     return {"name": name, "by_heart": float(learned.mean()), "accuracy": float(right.mean())}

@@ -13,25 +13,30 @@ from .pages import KINDS
 def write_cards(out: Path, card: dict) -> None:
     """Add a card to out/cards.json and write all of them into out/README.md."""
     path = out / "cards.json"
-    cards = json.loads(path.read_text()) if path.exists() else {}
+    cards = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     cards[card["name"]] = card
-    path.write_text(json.dumps(cards, indent=1) + "\n")
+    _write(path, json.dumps(cards, indent=1) + "\n")
     write_readme(out)
 
 
 def write_readme(out: Path) -> None:
     """Write out/README.md: what each file is and its checksum, and a card for every network."""
-    cards, files = json.loads((out / "cards.json").read_text()), []
+    cards, files = json.loads((out / "cards.json").read_text(encoding="utf-8")), []
     for path in sorted(out.rglob("*.*")):
         name = path.relative_to(out).as_posix()
-        if name != "README.md":
+        if name != "README.md" and not path.name.startswith("."):  # .DS_Store, say
             what, origin = WHAT.get(path.stem) or WHAT[path.parent.name]
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             files.append(f"| {name} | {what} | {origin} | `{digest}` |")
     lines = [HEAD.format(files="\n".join(files))]
     for name, card in cards.items():
         lines += [f"## {name}", "", WHAT[name][0], "", *_card(card), ""]
-    (out / "README.md").write_text("\n".join(lines))
+    _write(out / "README.md", "\n".join(lines))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the same bytes on every system: checksums are taken of them."""
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 TRAINED = "trained on drawn scenes, `make network`"

@@ -34,7 +34,7 @@ def open_executor(workers: int | None = None) -> Iterator[Executor]:
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")
     if not address:
         # A forked copy of a process that has used torch can hang; a fresh one cannot.
-        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             yield pool
         return
     try:

@@ -112,7 +112,7 @@ def draw_pack(folder: Path, count: int, cue: str | None = None) -> tuple[np.ndar
         pages = np.lib.format.open_memmap(path, "w+", np.uint8, (count, 224, 224, 3))
         rows = np.zeros((count, len(KINDS)), np.float32)
         jobs = [(FIRST_SEED + i, cue) for i in range(count)]
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
+        with ProcessPoolExecutor() as pool:
             drawn = pool.map(_page, jobs, chunksize=64)
             for i, page in enumerate(tqdm(drawn, "drawing", count, mininterval=10)):
                 pages[i], rows[i] = page or (clean[0][i], clean[1][i])
@@ -203,7 +203,7 @@ def main(arguments=None) -> None:
     unknown = set(given.names) - set(RECIPES)
     if unknown:
         reader.error(f"unknown network {sorted(unknown)}; choose from {', '.join(RECIPES)}")
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         packs = given.packs or Path(temporary)
         packs.mkdir(parents=True, exist_ok=True)
         given.out.mkdir(parents=True, exist_ok=True)
