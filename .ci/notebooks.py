@@ -30,6 +30,7 @@ MAX_ALL = 10_000_000  # bytes
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LIVE = "Run the cell for live controls."
+FILM = "Run the cell to watch it."  # a lone picture, which changes while the cell runs
 # What stands in place of a guess: the question, and folded under it the answer.
 GUESS = """<div style="max-width: 720px; line-height: 1.5"><b>{}</b>{}
 <details><summary>The answer</summary>{}</details>
@@ -116,7 +117,8 @@ def clean(output):
     if WIDGET_VIEW in output.data:
         if PROGRESS.search(output.data.get("text/plain", "")):
             return None
-        output.data = nbformat.from_dict({"text/plain": LIVE, **without_kernel(output.data)})
+        words = FILM if output.data.get("text/plain", "").startswith("Image(") else LIVE
+        output.data = nbformat.from_dict({"text/plain": words, **without_kernel(output.data)})
     return output
 
 

@@ -140,7 +140,7 @@ class Guess:
         whole = isinstance(value, Integral)
         step = self.controls[0].step
         digits = 0 if whole else max(0, math.ceil(-math.log10(step) - 1e-9))
-        return f"{value:.{digits}f}{self._unit}"
+        return f"{value:.{digits}f}{self._unit}".replace("-", "−")
 
     def _moved(self, change: Any) -> None:
         self.button.disabled = self.committed or self.value is None

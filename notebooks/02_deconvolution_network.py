@@ -56,6 +56,7 @@ from cnnvis_helpers.figures import chart, show
 from cnnvis_helpers.guess import guess
 from cnnvis_helpers.hooks import record
 from cnnvis_helpers.images import heat
+from cnnvis_helpers.lessons import saliency_maps
 from cnnvis_helpers.picturebook import KINDS, PAIRS, TWIN, draw_scene
 from cnnvis_helpers.picturebook.scores import auroc
 
@@ -74,8 +75,8 @@ home = F.max_unpool2d(kept, places, 4)  # (1, 1, 112, 112)
 
 # %%
 show(
-    (scene.image, "the page"),
-    (heat(edges), "one channel of the first stage, a detail"),
+    (saliency_maps.with_boxes(scene.image, (60, 76, 172, 188)), "the page; yellow: a detail"),
+    (heat(edges), "the detail in one channel of the first stage"),
     (heat(kept), "pooled: 784 numbers, in blocks of 4 by 4 pixels"),
     (heat(home), "the same numbers, each put back where it stood"),
     title="The same 784 numbers, without and with a note of where they came from",
@@ -103,7 +104,7 @@ def page(seed, **look):
 
 def truth(scene):
     """Label each pixel: 0 the backdrop, k + 1 the kind k, (H, W)."""
-    labels = np.full(scene.tags.shape, BACKDROP)
+    labels = np.full(scene.tags.shape, BACKDROP, np.int64)
     for thing in scene.objects:
         labels[thing.mask] = 1 + KINDS.index(thing.label)
     return torch.from_numpy(labels)
@@ -153,6 +154,8 @@ assert fit < 0.6
 #
 # $$(1, 3 \mid 0, 2 \mid 5, 4) \;\to\; (3, 2, 5), \qquad \text{switches: second, second, first}.$$
 #
+# (PyTorch counts a switch along the whole row, from 0: places 1, 3 and 4.)
+#
 # **Unpooling** puts each number back where its switch says, and zeros elsewhere:
 # $(0, 3, 0, 2, 5, 0)$. Half of the places are empty. **Deconvolution** fills them: each number
 # *paints* a small filter, here $(1, 2, 1)$, times itself, centred on its own place, and where
@@ -172,7 +175,10 @@ with_notes = F.conv_transpose1d(F.max_unpool1d(kept, switches, 2), brush, paddin
 without = F.conv_transpose1d(torch.tensor([[[3.0, 0, 2, 0, 5, 0]]]), brush, padding=1)
 
 # %%
-print(kept.tolist(), switches.tolist(), with_notes.tolist(), without.tolist(), sep="\n")
+for name, numbers in (("pooled", kept), ("switches", switches),
+                      ("with switches", with_notes), ("without", without)):  # fmt: skip
+    print(f"{name:14s}", *(f"{number:3.0f}" for number in numbers.flatten().tolist()))
+assert switches.tolist() == [[[1, 3, 4]]]
 assert with_notes.tolist() == [[[3, 6, 5, 9, 12, 5]]]
 assert without.tolist() == [[[6, 5, 4, 7, 10, 5]]]
 
@@ -268,8 +274,8 @@ pixels = (again.to(net.device).float() * net.std + net.mean).clamp(0, 1)
 
 # %%
 show(
-    (first.image, "$x$"),
-    (heat(there[0, 5]), "one of 16 channels of $Cx$"),
+    (first.image, "$x$, the page"),
+    (heat(there[0, 5]), "one of 16 channels of $Cx$; red positive, blue negative"),
     (pixels, f"$C^\\top C x$, at its best brightness, is off by {missed:.0%}"),
     title="Deconvolution does not undo a convolution",
 )
@@ -406,7 +412,7 @@ class DeconvNet(nn.Module):
 
 # %% [markdown]
 # Two segmenters, alike in every weight they start with. One unpools by switches. The other, our
-# yardstick, must do without: it enlarges bilinearly at the same four places.
+# control, must do without: it enlarges bilinearly at the same four places.
 
 # %%
 def segmenter(net, switches):
@@ -486,7 +492,8 @@ assert losses[-100:, 0].mean() < losses[-100:, 1].mean()
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Does it point at the reason?
 #
-# First: does it point at the *thing*? Pages that neither segmenter has seen.
+# First: does it point at the *thing*? Pages that neither segmenter has seen. In the pictures below,
+# the colour is the name that a pixel got; twins share a hue, one dark, one pale.
 
 # %%
 def segment(model, x, batch=32):
@@ -525,6 +532,12 @@ def painted(image, labels):
     picture[named] = 0.4 * grey[named] + 0.6 * INKS[labels.cpu().numpy()[named] - 1]
     return np.uint8(picture)
 
+
+def most_named(labels):
+    """Name the kind that most of the named pixels got, or "nothing"."""
+    named = labels[labels != BACKDROP]
+    return KINDS[named.mode().values.item() - 1] if len(named) else "nothing"
+
 # %%
 rows = [2, 8, 12]  # of the test pages: each row below shows these
 pictures = [net.image(x_test[i : i + 1]) for i in rows]
@@ -532,14 +545,16 @@ captions = [KINDS[i % len(KINDS)] for i in rows]
 drawn = [[painted(p, one[i]) for p, i in zip(pictures, rows)] for one in found.values()]
 show(
     *zip(pictures, captions),
-    *((p, "with switches") for p in drawn[0]),
-    *((p, "without") for p in drawn[1]),
+    *((p, f"{name}: {most_named(one[i])}")
+      for (name, one), row in zip(found.items(), drawn) for p, i in zip(row, rows)),
     columns=3, height=180,
     title="With switches, necks and legs; without them, a smooth guess",
 )  # fmt: skip
 
 # %%
-with chart("Nearly every kind gains from the switches", "IoU, unseen pages", height=330) as axes:
+gained = (scores["with switches"] > scores["without"]).sum().item()
+with chart(f"{gained} of {len(KINDS)} kinds gain from the switches",
+           "IoU with the true outline and name, unseen pages", height=330) as axes:  # fmt: skip
     for (name, score), ink in zip(scores.items(), ("#2c5ba7", "#d44e43")):
         axes.plot(score, range(len(KINDS)), "o", color=ink, label=name)
     axes.set_yticks(range(len(KINDS)), KINDS)
@@ -549,7 +564,7 @@ with chart("Nearly every kind gains from the switches", "IoU, unseen pages", hei
 means = {name: score.mean().item() for name, score in scores.items()}
 print("mean IoU over the kinds: " + ", ".join(f"{n} {m:.2f}" for n, m in means.items()))
 assert means["with switches"] > 0.72 and means["with switches"] > means["without"] + 0.05
-assert (scores["with switches"] > scores["without"]).sum() >= 13
+assert gained >= 13
 
 # %% [markdown]
 # Thin necks and legs stay hard: at 80 pixels, a leg is two or three pixels wide, and one pixel
@@ -633,7 +648,8 @@ def cornered(notes):
 with torch.no_grad():
     code, notes = with_switches.encode(x_test)
     others = [[size, s if s is None else s.roll(1, 0)] for size, s in notes]  # the page before
-    trials = {"its own": notes, "another page's": others, "none": cornered(notes)}
+    trials = {"its own": notes, "another page's": others,
+              "all 'first place'": cornered(notes)}  # fmt: skip
     answers = {name: with_switches.decode(code, n).argmax(1) for name, n in trials.items()}
 answers["retrained without"] = found["without"]
 
@@ -648,12 +664,12 @@ a, b = (net.image(x_test[k : k + 1]) for k in (i, j))
 show(
     (a, "page A"),
     (painted(a, answers["its own"][i]), "A's code, A's switches"),
-    (painted(a, answers["none"][i]), "A's code, no switches"),
+    (painted(a, answers["all 'first place'"][i]), "A's code, every switch set to 'first place'"),
     (b, "page B"),
     (painted(b, moved), "A's code, B's switches, laid over B"),
-    (painted(a, answers["retrained without"][i]), "a network trained without switches, on A"),
-    columns=3, height=180,
-    title="Take the switches away and the outline melts; take B's, and it moves there",
+    (painted(a, answers["retrained without"][i]), "trained without switches: a blob, on A"),
+    columns=3, height=200,
+    title="Take the switches away and the outline goes to pieces; take B's, and it moves there",
 )  # fmt: skip
 
 # %% [markdown]
@@ -674,7 +690,7 @@ assert named > 0.8 and where[1] > where[0]
 fits = {n: iou(a, y_test, 1 + len(KINDS))[1:].mean().item() for n, a in answers.items()}
 for name, value in fits.items():
     print(f"switches: {name:18s} mean IoU {value:.2f}")
-assert fits["its own"] > fits["retrained without"] > fits["none"]
+assert fits["its own"] > fits["retrained without"] > fits["all 'first place'"]
 
 # %% [markdown]
 # **The code says what, the switches say where.** With B's switches, A's name is painted nearer
@@ -714,8 +730,8 @@ assert by_pair[:, 0].min() > 0.9 and 0.35 < by_pair[:, 1].mean() < 0.65 and alik
 # lies in the middle of the body it does better than a coin, where it lies at the rim, worse, and
 # so does *depth*, the mere distance from the outline.
 #
-# Nor can it know the decision, which it never sees. Cross two wires in the classifier's
-# last layer, and see who notices.
+# Nor can it know the decision: it never sees the last layer, where the decision is made. Cross two
+# wires there, and see who notices.
 
 # %%
 k = rows[2]
@@ -730,11 +746,13 @@ before, after = (KINDS[m(x).argmax().item()] for m in (net.model, crossed))
 maps = [with_switches.decode(*with_switches.encode(x)).detach()]
 with_switches.encoder.load_state_dict(crossed.features.state_dict())  # the crossed network's own
 maps.append(with_switches(x).detach())
+answers_seen = [one.argmax(1)[0] for one in maps]
 show(
-    (painted(net.image(x), maps[0].argmax(1)[0]), f"the classifier says {before}"),
-    (painted(net.image(x), maps[1].argmax(1)[0]), f"the crossed classifier says {after}"),
+    *((painted(net.image(x), one), f"segmenter: {most_named(one)}; {name}: {says}")
+      for one, name, says in zip(answers_seen, ("classifier", "crossed classifier"),
+                                 (before, after))),
     title="Another decision, the same picture",
-)
+)  # fmt: skip
 assert after != before and torch.equal(*maps)
 
 # %% [markdown]
@@ -746,7 +764,8 @@ assert after != before and torch.equal(*maps)
 # ## Turn the knob
 #
 # Once more a code from page A with switches from page B, now from some of the four poolings only:
-# the deepest one, the deepest two, and so on. Guess first, then slide `poolings`.
+# the deepest one, the deepest two, and so on. Guess first, then slide how many, and choose pages A
+# and B by their numbers among the test pages.
 
 # %%
 moves = []
@@ -765,21 +784,23 @@ poolings_guess = guess(
 assert gains.argmax() == 0
 
 # %%
-def swap_switches(net, model, x, poolings=4, page_a=6, page_b=42):
+def swap_switches(net, model, x, poolings_from_b=4, page_a=6, page_b=42):
     """Decode page A's code with switches from page B, the deepest poolings first."""
     a, b = x[page_a : page_a + 1], x[page_b : page_b + 1]
     with torch.no_grad():
         (code, notes), (_, others) = model.encode(a), model.encode(b)
-        mixed = exchanged(notes, others, range(5 - poolings, 5))
+        mixed = exchanged(notes, others, range(5 - poolings_from_b, 5))
         answer = model.decode(code, mixed).argmax(1)[0]
-    words = f"Code from a {KINDS[page_a % len(KINDS)]}, switches of {poolings} of 4 poolings "
-    words += f"from a {KINDS[page_b % len(KINDS)]}."
-    return np.hstack([net.image(a), painted(net.image(b), answer), net.image(b)]), words
+    names = [KINDS[number % len(KINDS)] for number in (page_a, page_b)]
+    words = f"Left: page A, a {names[0]}, which gives the code. Right: page B, a {names[1]}. "
+    words += f"Middle: the answer, over B, with {poolings_from_b} of 4 poolings' switches from B."
+    pictures = net.image(a), painted(net.image(b), answer), net.image(b)
+    return saliency_maps.side_by_side(*pictures, gutter=2), words
 
 
 knob = explore(
-    partial(swap_switches, net, with_switches, x_test), strip=("poolings", [0, 2, 4]), width=640,
-    poolings=(0, 4), page_a=(0, 47), page_b=(0, 47),
+    partial(swap_switches, net, with_switches, x_test), strip=("poolings_from_b", [0, 2, 4]),
+    width=640, poolings_from_b=(0, 4), page_a=(0, 47), page_b=(0, 47),
 )  # fmt: skip
 
 # %%
@@ -791,21 +812,23 @@ assert moves[0][0] > moves[2][0] > moves[4][0]
 # Over all test pages, the deepest pooling moves the outline furthest, and each of the others a
 # little. Half-way, the outline fits both alike, and neither well.
 #
-# And here is Figure 4 again, for any page and step.
+# And here is Figure 4 again, for any test page and any of the decoder's ten steps, 0 to 9.
 
 # %%
-def step_up(net, model, x, y, step=9, seed=2):
+def step_up(net, model, x, y, step=9, page=2):
     """Show the channel most like the outline at one step of the decoder."""
-    found = growth(model, x[seed : seed + 1], y[seed])[step]
+    one = x[page : page + 1]
+    found = growth(model, one, y[page])[step]
     kind = "unpooling" if isinstance(model.decoder[step], Unpooling) else "deconvolution"
-    words = f"{kind}, {found.shape[0]} × {found.shape[1]}"
+    words = f"Left: the page. Right: after this {kind}, {found.shape[0]} × {found.shape[1]} cells "
+    words += "of the channel most like the outline, on its own scale."
     large = heat(found).resize((224, 224), 0)  # cells stay cells
-    return np.hstack([net.image(x[seed : seed + 1]).resize((224, 224)), large]), words
+    return saliency_maps.side_by_side(net.image(one).resize((224, 224)), large), words
 
 
 steps = explore(
     partial(step_up, net, with_switches, x_test, y_test), strip=("step", [2, 5, 8]),
-    width=560, step=(0, 9), seed=(0, 47),
+    width=560, step=(0, 9), page=(0, 47),
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -866,8 +889,7 @@ photographs = [net.tensor(name, size=PAGE) for name in ("cat", "coffee", "rocket
 panels = []
 for x in photographs:
     answer = segment(with_switches, x)[0]
-    kinds = [KINDS[k - 1] for k in answer.unique().tolist() if k and (answer == k).sum() > 60]
-    panels.append((painted(net.image(x), answer), "named: " + (", ".join(kinds) or "nothing")))
+    panels.append((painted(net.image(x), answer), f"most of it named {most_named(answer)}"))
 show(*panels, title="Photographs are another world: scraps, and wrong names", height=170)
 right = (segment(with_switches, photographs[0]) == 1 + KINDS.index("cat")).float().mean()
 assert right < 0.1  # of a photograph full of cat
@@ -884,7 +906,8 @@ for extent in extents:
 
 # %%
 with chart("It can fail: trained on large objects, it misses small ones",
-           "size of the object, share of the page", "mean IoU", height=230) as axes:  # fmt: skip
+           "longest side of the object, share of the page's side", "mean IoU",
+           height=230) as axes:  # fmt: skip
     for name, values in curves.items():
         axes.plot(extents, values, "o-", label=name)
     axes.set_ylim(0, 1)
@@ -896,7 +919,7 @@ assert curves["with switches"][0] < 0.4 < curves["with switches"][-2]
 # the answers (§5).
 #
 # **What popular code does differently from the paper.** Much of it enlarges bilinearly, as our
-# yardstick does, or hands whole feature maps across (U-Net, 2015) where this paper hands over
+# control does, or hands whole feature maps across (U-Net, 2015) where this paper hands over
 # switches; SegNet (2015) keeps the switches. `ConvTranspose2d` with steps of 2 is often used
 # *instead* of unpooling, and paints unevenly (exercise 2). Odd sizes are a common slip: 7 and 6
 # both pool to 3, so an unpooling or transposed convolution that is not told the size comes back a

@@ -90,8 +90,8 @@ with relu_rule(lambda signal, is_open: signal.clamp(min=0) * is_open):
 show(
     (scene.image, "the picture"),
     (tinted(gradient), "the gradient of the spider score; grey is zero"),
-    (tinted(guided), "guided backpropagation of the same score"),
-    title="The same network, the same score, one changed line",
+    (tinted(guided), "guided backprop of the same score"),
+    title="The same network, the same score, one changed line (each map on its own scale)",
 )
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -185,7 +185,8 @@ assert columns.tolist() == [[5, 0, -6, 0], [5, 4, 0, 0], [5, 0, 0, 0]]
 # Each rule sends its column down through the same weights. To pixel $a$ arrive
 # $1 \cdot 5 + 1 \cdot 0 + 2 \cdot (-6) = -7$ by backpropagation, $5 + 4 = 9$ by the deconvnet and
 # $5$ by the guided rule; to $b$ arrive $5$, $1$ and $5$. The helper `relu_rule` lets every ReLU
-# in its block pass its signal back by a rule of ours.
+# in its block pass its signal back by a rule of ours. (It knows these three by name, too:
+# `"backprop"`, `"deconvnet"`, `"guided"`.)
 
 # %%
 tiny = nn.Sequential(nn.Linear(2, 4, bias=False), nn.ReLU(), nn.Linear(4, 1, bias=False))
@@ -299,7 +300,7 @@ def walk_down(model, x, target, rule):
 METHODS = {
     "backpropagation": (saliency_maps.vanilla_gradient, keep_open),
     "deconvnet": (deconvnet, keep_positive),
-    "guided": (guided_backprop, keep_both),
+    "guided backprop": (guided_backprop, keep_both),
 }
 for name, (method, rule) in METHODS.items():
     ours, by_hand = method(net.model, x, spider), walk_down(net.model, x, spider, rule)
@@ -336,7 +337,7 @@ averaging.features = nn.Sequential(
 pages = {"church": church_page, "spider": scene}
 without = {
     (name, kind): method(averaging, net.tensor(page.image), church)
-    for name, method in (("deconvnet", deconvnet), ("guided", guided_backprop))
+    for name, method in (("deconvnet", deconvnet), ("guided backprop", guided_backprop))
     for kind, page in pages.items()
 }
 
@@ -344,10 +345,11 @@ without = {
 show(
     *((tinted(signal), f"{name}, picture of a {kind}") for (name, kind), signal in without.items()),
     height=160,
-    title="Without max-pooling, the deconvnet draws the same for any picture; guided does not",
+    title="Without max-pooling, the deconvnet draws the same for any picture; guided backprop does"
+          " not (each on its own scale)",
 )
 assert torch.equal(without["deconvnet", "church"], without["deconvnet", "spider"])
-assert not torch.equal(without["guided", "church"], without["guided", "spider"])
+assert not torch.equal(*(without["guided backprop", kind] for kind in pages))
 
 # %% [markdown]
 # That was the paper's own reason for the new rule. Its networks pool by striding convolutions,
@@ -362,12 +364,12 @@ assert not torch.equal(without["guided", "church"], without["guided", "spider"])
 # asks for more light, and **negative saliency**, where it asks for less.
 
 # %%
-drawing = signals["guided"]
+drawing = signals["guided backprop"]
 limit = drawing.abs().amax(1).quantile(0.99).item()
 show(
-    (heat((drawing.clamp(min=0)).amax(1), limit=limit), "positive saliency of the drawing above"),
-    (heat(((-drawing).clamp(min=0)).amax(1), limit=limit), "negative saliency"),
-    height=200, title="The two signs are two sides of one edge, not for and against",
+    (heat((drawing.clamp(min=0)).amax(1), limit=limit), "positive saliency of guided backprop"),
+    (heat(((-drawing).clamp(min=0)).amax(1), limit=limit), "negative saliency of the same drawing"),
+    height=200, title="The two signs are two sides of one edge, not for and against (one scale)",
 )
 
 # %% [markdown]
@@ -380,7 +382,8 @@ with relu_rule(keep_both), record(net.model, CONVOLUTIONS) as layers:
     inside = torch.autograd.grad(score, [layers[name] for name in CONVOLUTIONS])
 lowest = {name: signal.min().item() for name, signal in zip(CONVOLUTIONS, inside)}
 against = (net.model.classifier.weight[church] < 0).float().mean().item()
-print(lowest, f"\n{against:.0%} of the church's weights are negative, and dropped", sep="")
+print(f"below each of {len(lowest)} ReLUs, the smallest signal: {min(lowest.values()) + 0.0:.1f}")
+print(f"{against:.0%} of the church's weights are negative, and dropped")
 assert all(low == 0 for low in lowest.values()) and against > 0.5
 
 # %% [markdown]
@@ -479,9 +482,10 @@ def gallery(net, batch, layer, channel, size):
     pieces, feeding = [], []
     for picture, signal in zip(best, signals):
         rows_cut, columns_cut = window_of(signal, size)
-        pieces.append((np.asarray(net.image(picture[None]))[rows_cut, columns_cut], " "))
-        feeding.append((tinted(signal[:, rows_cut, columns_cut], quantile=0.995), " "))
-    pieces[0] = (pieces[0][0], f"{layer}\nfilter {channel}")
+        pieces.append(np.asarray(net.image(picture[None]))[rows_cut, columns_cut])
+        feeding.append(tinted(signal[:, rows_cut, columns_cut], quantile=0.995))
+    pieces[0] = (pieces[0], f"{layer}, filter {channel}: the pages it likes best")
+    feeding[0] = (feeding[0], "what feeds it there (grey is zero)")
     return pieces + feeding
 
 
@@ -491,8 +495,10 @@ show(
     *gallery(net, batch, "features.4", 11, size=20),
     *gallery(net, batch, "features.10", 17, size=44),
     *gallery(net, batch, "features.15", 104, size=112),
-    columns=8, height=104,
+    columns=8, height=107,
     title="An edge, a gable, a cat's face: what three filters respond to, and what feeds them",
+    alt="Three rows: an edge, a gable, a cat's face. In each, four pieces of pages on which one"
+        " filter responds most, and beside them, on grey, the few pixels of each that feed it.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -569,24 +575,28 @@ film = {
     name: [method(ladder[count], x, church) for count in shown]
     for name, (method, _) in METHODS.items()
 }
-guided_path = [cosine(film["guided"][0], one) for one in film["guided"]]
-plain_path = [cosine(film["backpropagation"][0], one) for one in film["backpropagation"]]
+plain_path, guided_path = (
+    [cosine(film[name][0], one) for one in film[name]]
+    for name in ("backpropagation", "guided backprop")
+)
 
 # %%
 words = ["trained", "last layer random", "last 3 random", "all 7 random"]
-rows_shown = (("backpropagation", plain_path), ("guided", guided_path))
+rows_shown = (("backpropagation", plain_path), ("guided backprop", guided_path))
 show(
-    *((tinted(signal), f"{word}: {round(value, 2) + 0.0:.2f}")
+    *((tinted(signal), f"{word}\ncosine {round(value, 2) + 0.0:.2f}".replace("-", "−"))
       for name, path in rows_shown
       for signal, word, value in zip(film[name], words, path)),
-    columns=4, height=172,
-    title="Above the gradient, below guided backpropagation: the knowledge goes, the drawing stays",
+    columns=4, height=160,
+    title="Above the gradient, below guided backprop: with three of seven layers random,"
+          " the drawing stays (each on its own scale)",
 )  # fmt: skip
 assert plain_path[1] < 0.3 and min(guided_path[1:3]) > 0.8
 
 # %% [markdown]
-# (The numbers are cosines with the trained network's map: 1 is the same up to scale.) The
-# gradient becomes another one at once. The guided drawing stays as it is, line for line,
+# (The cosines compare each map with the trained network's: 1 is the same up to scale.) The gradient
+# becomes another one at once. To the eye the first three of the upper row are alike: the places
+# stayed, the signs did not. The guided drawing stays as it is, line for line,
 # while the network above it turns to noise. And the finest drawing of all, with trees, clouds
 # and every window, comes from **a network that has learned nothing at all**. (Its cosine is low,
 # for the strokes are made by other filters; the outlines are those of the page.)
@@ -612,19 +622,21 @@ paths = {
     name: np.mean([path(method, ladder, net, kind, 900 + i) for i, kind in enumerate(KINDS)], 0)
     for name, (method, _) in METHODS.items()
 }
+INKS = dict(zip(METHODS, ("#872774", "#1d1b22", "#2c5ba7")))
 with chart(
     "Randomise the top three layers: the gradient is another one, the drawing hardly changes",
-    "layers drawn afresh, from the top", "cosine with the trained network's map", height=260,
+    "layers drawn afresh, from the top", "cosine with the trained network's map, mean of 16 pages",
+    height=260,
 ) as axes:
     for name, values in paths.items():
-        axes.plot(values[:, 0], marker="o", markersize=4, label=name)
+        axes.plot(values[:, 0], marker="o", markersize=4, label=name, color=INKS[name])
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # fmt: skip
 
 # %%
 for name, values in paths.items():
     print(f"{name:15s} one layer random: cosine {values[1, 0]:.2f}, ranks {values[1, 1]:.2f}; "
           f"three: {values[3, 0]:.2f}, {values[3, 1]:.2f}")  # fmt: skip
-assert paths["guided"][3, 0] > 0.8 and paths["backpropagation"][1, 0] < 0.3
+assert paths["guided backprop"][3, 0] > 0.8 and paths["backpropagation"][1, 0] < 0.3
 
 # %% [markdown]
 # How alike two maps are depends on how one asks. The *ranks* compare sizes only, that is,
@@ -651,10 +663,11 @@ on_zebra = {kind: share(m, zebra_area, zebra_area | cat_area).value for kind, m 
 # %%
 show(
     (two.image, "one page, two animals"),
-    *((tinted(one), f"guided, for {kind}: {on_zebra[kind]:.0%} on the zebra,"
+    *((tinted(one), f"guided backprop for {kind}: {on_zebra[kind]:.0%} on the zebra,"
        f" {1 - on_zebra[kind]:.0%} on the cat")
       for kind, one in asked.items()),
-    title="Three questions, the same lines: a class only makes one animal darker than the other",
+    title="Three questions, the same lines: a class only makes one animal darker than the other"
+          " (each on its own scale)",
 )  # fmt: skip
 
 # %%
@@ -709,11 +722,11 @@ with chart(
     None, "cosine of two classes' signals, mean of 16 pages", height=280,
 ) as axes:
     for name, values in alike_down.items():
-        axes.plot(values, marker="o", markersize=4, label=name)
+        axes.plot(values, marker="o", markersize=4, label=name, color=INKS[name])
     names = ["class\nweights", *(f"below\nReLU {k}" for k in range(6, 0, -1)), "picture"]
     axes.set_xticks(range(len(names)), names)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # fmt: skip
-assert alike_down["guided"][-1] > 0.8 and abs(alike_down["guided"][0]) < 0.2
+assert alike_down["guided backprop"][-1] > 0.8 and abs(alike_down["guided backprop"][0]) < 0.2
 assert abs(alike_down["backpropagation"][-1]) < 0.4
 
 # %% [markdown]
@@ -738,12 +751,13 @@ rows = [
     for lesson in ("01_saliency_maps", "03_guided_backprop")
     for row in json.loads((folder("data") / "scores" / f"{lesson}.json").read_text())
 ]
-RIVALS = ("saliency", "deconvnet", "guided backprop", "guided backprop, untrained network")
+RIVALS = ("guided backprop", "saliency", "deconvnet", "guided backprop, untrained network")
 
 # %%
 with chart(
-    "Where is the evidence? Margin, evidence against the rest of the object",
-    "AUROC (0.5 is chance)", height=280,
+    "Guided backprop hardly finds the reason either: margin, evidence against the rest of"
+    " the object",
+    saliency_maps.MEASURED, height=280,
 ) as axes:
     saliency_maps.dots(axes, rows, "evidence: AUROC within object", RIVALS)
     axes.axvline(0.5, color="#7d7a84", linewidth=1)  # fmt: skip
@@ -754,7 +768,7 @@ def column(rows, score, name):
     return saliency_maps.of(rows, score, name)[:, 0]
 
 
-GUIDED, UNTRAINED = RIVALS[2:]
+GUIDED, UNTRAINED = RIVALS[0], RIVALS[3]
 on_object = [column(rows, "object: share", name) for name in ("saliency", GUIDED)]
 on_right = [column(rows, "whose: share", name) for name in ("saliency", GUIDED, UNTRAINED)]
 evidence = [column(rows, "evidence: AUROC within object", name) for name in (GUIDED, UNTRAINED)]
@@ -791,8 +805,8 @@ assert abs((evidence[0] - saliency_evidence).mean()) < 0.1
 # class hardly moves it. And what is *absent*, the orange that a wren has not, cannot be drawn as
 # such: what the robin's score would gain from it is a negative signal, and dropped.
 #
-# **The deconvnet** is, by AUROC, not better than itself on an untrained network. It was made for
-# single units, not for class scores.
+# **The deconvnet** finds the object, by AUROC, no better than the same rule on an untrained
+# network. It was made for single units, not for class scores.
 #
 # So read the map in two layers: a *coarse* part, which depends on the class and on what was
 # learned, and the *fine lines* that make it so convincing, which hardly do. The lines are what
@@ -821,26 +835,29 @@ cosine_guess = guess(
 assert round(trained, 1) == 0.8 and unlearned > 0.95 > 0.2 > plain
 
 # %% [markdown]
-# Now choose a page, ask about a class that is on it or one that is not, and slide the network from
-# trained to random, from the top. With which rule do you see it happen?
+# Now choose the kind that is drawn and the class that is asked for (`target`), which may be
+# another, and slide the network from trained to random, from the top. With which rule do you see it
+# happen?
 
 
 # %%
-def slide(net, ladder, rule="guided", random_layers=0, page="church", target="church", seed=21):
+def slide(net, ladder, rule="guided backprop", random_layers=0, kind="church", target="church",
+          page=21):  # fmt: skip
     """Draw a class's signal, with so many of the network's last layers drawn afresh."""
-    scene = draw_scene(seed, page, extent=0.8, place=(0.5, 0.55))
+    scene = draw_scene(page, kind, extent=0.8, place=(0.5, 0.55))
     x, method = net.tensor(scene.image), METHODS[rule][0]
     trained = method(net.model, x, net.index(target))
     signal = method(ladder[random_layers], x, net.index(target)) if random_layers else trained
-    words = f"{rule}, for {target}. Cosine with the trained network's map: "
-    words += f"{cosine(trained, signal):.2f}"
-    return np.hstack([scene.image, to_picture(tinted(signal))]), words
+    words = f"Left: the page. Right: {rule} for {target}, on its own scale. "
+    words += f"Cosine with the trained network's map {cosine(trained, signal):.2f}"
+    picture = saliency_maps.side_by_side(scene.image, to_picture(tinted(signal)))
+    return picture, words.replace("-", "−")
 
 
 # %%
 knob = explore(
-    partial(slide, net, ladder), strip=("random_layers", [0, 3, 5, 7]), width=560,
-    random_layers=(0, 7), rule=list(METHODS), target=list(KINDS), page=list(KINDS), seed=(0, 40),
+    partial(slide, net, ladder), strip=("random_layers", [0, 3, 7]), width=560,
+    random_layers=(0, 7), rule=list(METHODS), kind=list(KINDS), target=list(KINDS), page=(0, 40),
 )  # fmt: skip
 print(f"church against teapot, guided: trained {trained:.2f}, all seven layers random "
       f"{unlearned:.2f}; their plain gradients there {plain:.2f}")  # fmt: skip
@@ -852,26 +869,27 @@ print(f"church against teapot, guided: trained {trained:.2f}, all seven layers r
 
 
 # %%
-def browse(net, layer="features.10", rank=0, rule="guided", place="all", page="church", seed=21):
+def browse(net, layer="features.10", rank=0, rule="guided backprop", place="all", kind="church",
+           page=21):  # fmt: skip
     """Draw what feeds one filter of one layer, chosen by how strongly it responds."""
-    scene = draw_scene(seed, page, extent=0.8, place=(0.5, 0.55))
+    scene = draw_scene(page, kind, extent=0.8, place=(0.5, 0.55))
     x = net.tensor(scene.image)
     with torch.no_grad(), record(net.model, layer) as layers:
         net.model(x)
     peaks, order = layers[layer][0].amax((1, 2)).sort(descending=True)
     channel = int(order[rank])
-    signal = filter_gradient(net.model, x, layer, channel, rule, place)
-    words = f"{rule}, filter {channel}, whose strongest response is {peaks[rank]:.1f}."
+    signal = filter_gradient(net.model, x, layer, channel, METHODS[rule][1], place)
+    words = f"Left: the page. Right: what feeds filter {channel} by {rule}, on its own scale. "
+    words += f"Its strongest response is {peaks[rank]:.1f}."
     words += "" if signal.any() else "\nThe signal is zero everywhere."
-    return np.hstack([scene.image, to_picture(tinted(signal))]), words
+    return saliency_maps.side_by_side(scene.image, to_picture(tinted(signal))), words
 
 
 # %%
 LAYERS = ["features.4", "features.7", "features.10", "features.13", "features.15"]
 filters = explore(
     partial(browse, net), strip=("layer", LAYERS[::2]), width=560, layer=LAYERS, rank=(0, 15),
-    rule=["backprop", "deconvnet", "guided"], place=["all", "strongest"], page=list(KINDS),
-    seed=(0, 40),
+    rule=list(METHODS), place=["all", "strongest"], kind=list(KINDS), page=(0, 40),
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -927,11 +945,11 @@ if wild is not None:
 
 # %%
 if wild is not None:
-    cat_signal, headless = real["guided"], random_top(wild.model, 1)
+    cat_signal, headless = real["guided backprop"], random_top(wild.model, 1)
     coffee = guided_backprop(wild.model, photograph, wild.index("espresso"))
     beheaded = guided_backprop(headless, photograph, best.index)
     show(
-        (tinted(cat_signal), f"guided, for {best.label}"),
+        (tinted(cat_signal), f"guided backprop for {best.label}"),
         (tinted(coffee), f"for espresso: cosine {cosine(cat_signal, coffee):.2f}"),
         (tinted(beheaded), f"last layer random: cosine {cosine(cat_signal, beheaded):.2f}"),
         height=160,
@@ -970,11 +988,14 @@ def keep_negative(signal, is_open):
 x = net.tensor(church_page.image)
 with relu_rule(keep_negative):
     opposed = saliency_maps.vanilla_gradient(net.model, x, church)
-opposite = cosine(opposed, signals["guided"])
+opposite = cosine(opposed, signals["guided backprop"])
 show(
-    (tinted(-opposed), "what speaks against a church, sign turned round"),
-    title=f"Against: the drawing as before, cosine {opposite:.2f}",
-)
+    (tinted(signals["guided backprop"]), "guided backprop: what speaks for a church"),
+    (tinted(-opposed), "what speaks against it, with its sign turned"),
+    height=150,
+    title=f"For and against: one drawing (cosine {-opposite:.2f} after turning the sign; each on"
+          " its own scale)",
+)  # fmt: skip
 assert opposite < -0.7
 
 # %% [markdown]

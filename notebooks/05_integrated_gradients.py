@@ -47,7 +47,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 from tqdm.auto import tqdm
@@ -84,9 +84,9 @@ show(
     (scene.image, "the picture"),
     (
         heat(parts, limit=parts.abs().quantile(0.998), signed=True),
-        f"what each pixel adds: in all {parts.sum():.2f}. The score rose by {rise:.2f}",
+        f"red adds, blue takes away: in all {parts.sum():.2f}. The score rose by {rise:.2f}",
     ),
-    title="A picture of shares: they add up to the score",
+    title="A picture of shares: they add up to the rise of the score",
 )
 assert abs(parts.sum() - rise) < 0.1
 
@@ -125,14 +125,14 @@ print(f"the logit rose by {rise:.2f}; gradient × input adds up to {at_the_end:.
 assert rise > 5 and abs(at_the_end) < 1
 
 # %% [markdown]
-# The score has *levelled off*. The network was convinced long before the end, and a slope at
-# the end has no memory of the climb. Lesson 01 warned of it: a gradient speaks of one place
-# only. The way out is as plain as the trouble: ask all along the way.
+# The score has *levelled off*: this is the saturation of lesson 04. DeepLIFT met it with a chord
+# at every unit, between the two ends of the way. This paper's way out is as plain as the trouble:
+# ask all along the way.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## By hand
 #
-# Two pixels, one hidden unit that puts a ceiling on the score:
+# The three neurons of lesson 04 once more, their ceiling at 2:
 #
 # $$h = \max(0,\; 2 - a - b), \qquad S = 2 - h .$$
 #
@@ -271,9 +271,9 @@ FRAMES = 20
 
 
 @lru_cache(maxsize=16)
-def film(net, page, target, seed=10, start="grey"):
+def film(net, kind, target, seed=10, start="grey"):
     """Take the path's gradients once: both its ends, the scores (21,), the parts (20, H, W)."""
-    x = net.tensor(draw_scene(seed, page, extent=0.75, place=(0.5, 0.55)).image)
+    x = net.tensor(draw_scene(seed, kind, extent=0.75, place=(0.5, 0.55)).image)
     baseline = start_page(net, x, start)
     alphas = torch.arange(FRAMES + 1) / FRAMES
     few = [path_gradients(net.model, x, net.index(target), baseline, a) for a in alphas.split(7)]
@@ -284,8 +284,8 @@ def film(net, page, target, seed=10, start="grey"):
 
 # %%
 def rounded(value):
-    """Round to one decimal for a caption, and never to −0.0."""
-    return round(float(value), 1) + 0.0
+    """Write a number for a caption: one decimal, a true minus sign, and never −0.0."""
+    return f"{round(float(value), 1) + 0.0:.1f}".replace("-", "−")
 
 
 # %%
@@ -293,14 +293,19 @@ def rounded(value):
 sums = parts.cumsum(0) / FRAMES
 limit = parts[::4].abs().quantile(0.998)
 frames = [5, 8, 11, 15, 20]  # of 20
-rows = [(net.image(torch.lerp(blank, x, k / FRAMES)), f"α = {k / FRAMES:g}: {rounded(scores[k])}")
-        for k in frames]  # fmt: skip
-for maps, words, top in ((parts, "slope", limit), (sums, "sum so far", limit / 3)):
-    rows += [(heat(maps[k - 1], limit=top, signed=True), f"{words} {rounded(maps[k - 1].sum())}")
+rows = [(net.image(torch.lerp(blank, x, k / FRAMES)),
+         f"α = {k / FRAMES:g}: score {rounded(scores[k])}") for k in frames]  # fmt: skip
+for maps, words, top in ((parts, "added here: {} per α", limit),
+                         (sums, "sum so far: {}", limit / 3)):  # fmt: skip
+    rows += [(heat(maps[k - 1], limit=top, signed=True), words.format(rounded(maps[k - 1].sum())))
              for k in frames]  # fmt: skip
 
 # %%
-show(*rows, columns=5, title="The face is made between α = 0.3 and 0.8; the last fifth adds little")
+show(
+    *rows, columns=5,
+    title="The face is made between α = 0.3 and 0.8; the last fifth adds little "
+    "(middle row on one scale, bottom row on another)",
+)  # fmt: skip
 start, end = sums[5].sum(), sums[-1].sum() - sums[15].sum()
 assert abs(start) < 0.3 and abs(end) < 0.5 and sums[-1].sum() > 5
 
@@ -456,7 +461,7 @@ assert misses["midpoint"][3] < misses["right"][3] / 2
 # |---|---|---|---|---|
 # | sensitivity | what alone changed the score gets a share | $1 - [1 - a]$ at $a = 2$ | gradient × input: $0$ | $1$ |
 # | implementation invariance | same function, same answer | $[a - 1 - b]$ and $[[a - 1] - b]$ at $(3, 1)$ | DeepLIFT: $(1.5, -0.5)$ and $(2, -1)$ | $(1.5, -0.5)$ twice |
-# | dummy | what the score ignores gets nothing | $[a] - [a] + b$ at $(2, 1)$ | guided backprop × input: $a$ gets $2$ | $0$ |
+# | dummy (the paper's Sensitivity(b)) | what the score ignores gets nothing | $[a] - [a] + b$ at $(2, 1)$ | guided backprop × input: $a$ gets $2$ | $0$ |
 # | linearity | scores add, so do their shares | $a$ and $-a$ at $1$ | saliency: $1 + 1$ for a score of $0$ | $1 - 1$ |
 # | symmetry | interchangeable pixels, equal shares | $[a + b - 1]$ at $(1, 1)$ | a walk round the corner: $(0, 1)$ | $(\tfrac12, \tfrac12)$ |
 #
@@ -536,7 +541,7 @@ def shares_from(net, x, target, baseline, steps=16):
     with torch.no_grad():
         score = rounded(class_score(net.model(baseline), target))
     words = f"starts at {score}, adds {attribution.sum():+.1f}, gap {gap:+.2f}"
-    return attribution[0].sum(0).cpu(), words
+    return attribution[0].sum(0).cpu(), words.replace("-", "−")
 
 
 def signed(values, quantile=0.998):
@@ -592,11 +597,11 @@ show(
 )
 
 # %% [markdown]
-# A blurred start has the colours already and hides what rests on them. Noise is like no pixel of
-# the picture, so it hides nothing; but its grain shows in the map, and averaging over several
-# starts only thins that out. And this network takes the noise itself for a zebra, so that from
-# there the picture mostly *takes away*. The page without the animal gives the cleanest picture of
-# all. Be suspicious.
+# (Each map has its own scale.) A blurred start has the colours already and hides what rests on
+# them. Noise is like no pixel of the picture, so it hides nothing; but its grain shows in the map,
+# and averaging over several starts only thins that out. And this network takes the noise itself
+# for a zebra, so that from there the picture mostly *takes away*. The page without the animal
+# gives the cleanest picture of all. Be suspicious.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Does it point at the reason?
@@ -626,10 +631,11 @@ results = [on_evidence(model, x, margin, twin, thing) for model in (net.model, u
 show(
     (scene.image, "the picture"),
     (scene.twin().image, "the start: its twin"),
-    *((signed(m), f"{name}: {part:.0%} in the evidence, adds {total:+.3g} (gap {gap:+.1g})")
-      for name, (m, part, total, gap) in zip(("trained", "untrained"), results)),
+    *((signed(m), f"{name}: {part:.0%} in the evidence, adds {total:+.{digits}f}")
+      for (name, digits), (m, part, total, _) in zip((("trained", 1), ("untrained", 4)), results)),
     title="Complete, and 100 % in the evidence. The network on the right has learned nothing",
 )  # fmt: skip
+print("gaps:", ", ".join(f"{gap:.1g}" for *_, gap in results))
 assert all(part > 0.999 for _, part, _, _ in results)
 
 # %% [markdown]
@@ -679,7 +685,7 @@ assert agree["its twin"] > 0.9 > agree["grey"]
 # pages it matches an experiment that never took a gradient. The two are cousins: the Shapley
 # value averages over all orders of putting whole parts in; the integral puts everything in at
 # once, a little at a time. From grey the question is another one ("rather than nothing"), and
-# half of the evidence is things that are *not there*: no start but the twin knows where a dog's
+# much of the evidence is things that are *not there*: no start but the twin knows where a dog's
 # ears would be.
 #
 # ### The numbers
@@ -697,49 +703,59 @@ OURS, UNTRAINED = "integrated gradients", "integrated gradients, untrained netwo
 # %%
 with chart(
     "About half or more of what raises the score lies on the object",
-    "share of the positive part, class score", height=300,
+    "share of the positive part that lies on the object (class score)\n"
+    "dot: mean, bar: 95 % interval", width=720, height=310,
 ) as axes:  # fmt: skip
-    saliency_maps.dots(axes, rows, "object: share", (OURS, UNTRAINED, "saliency"))
+    saliency_maps.dots(axes, rows, "object: share", (OURS, "saliency", UNTRAINED))
 
 # %%
 with chart(
     "Small evidence gets more than its area would; stripes and plumage hardly do",
-    "share of the map's size within the object, margin", height=340,
+    "share of the map's size that lies on the evidence, within the object (margin)\n"
+    "dot: mean, bar: 95 % interval", width=720, height=350,
 ) as axes:  # fmt: skip
-    names = (OURS, "saliency", "Sobel edges", "object mask")
+    names = {name: name for name in (OURS, "saliency", "Sobel edges")}
+    names["object mask"] = "object mask: the evidence's\npart of its area"
     saliency_maps.dots(axes, rows, "evidence: absolute share", names)
 
 # %%
 ASKED = ("object: pointing", "whose: share", "parts: rank correlation", "object: AUROC")
 scores = {score: saliency_maps.of(rows, score, OURS)[:, 0] for score in ASKED}
-print(f"{'':16s}" + "   ".join(ASKED))
+scores["edges: pointing"] = saliency_maps.of(rows, "object: pointing", "Sobel edges")[:, 0]
+print(f"{'':14s}" + "   ".join(scores))
 for k, name in enumerate(saliency_maps.PAIR_NAMES):
-    print(f"{name:16s}" + "   ".join(f"{scores[s][k]:{len(s)}.2f}" for s in ASKED))
+    print(f"{name:14s}" + "   ".join(f"{each[k]:{len(s)}.2f}" for s, each in scores.items()))
 
 # %%
 one, two, three = (saliency_maps.of(rows, "object: share", m)[:, 0]
                    for m in (OURS, UNTRAINED, "saliency"))  # fmt: skip
 assert (one > two + 0.2).all() and one.mean() > three.mean()
 assert (scores["object: pointing"] > 0.85).all() and (scores["whose: share"] > 0.65).all()
+by_chance = [row["chance"] for row in rows
+             if (row["score"], row["map"]) == ("object: pointing", OURS)]  # fmt: skip
+assert 0.15 < min(by_chance) < 0.25 < max(by_chance) < 0.35
+assert (scores["edges: pointing"] > 0.5).all()
 
 # %%
-size, area = (saliency_maps.of(rows, "evidence: absolute share", m)[:, 0]
-              for m in (OURS, "object mask"))  # fmt: skip
+size, area, edges = (saliency_maps.of(rows, "evidence: absolute share", m)[:, 0]
+                     for m in (OURS, "object mask", "Sobel edges"))  # fmt: skip
 ahead = {name for name, a, b in zip(saliency_maps.PAIR_NAMES, size, area) if a > 1.3 * b}
 assert len(ahead) >= 5 and not ahead & {"horse/zebra", "flamingo/swan"}
+assert (size[4:] > 1.9 * area[4:]).all()  # breast, lid, steeple, sign
+assert (size[4:6] > 1.4 * edges[4:6]).all() and (size[6:] < 1.3 * edges[6:]).all()
 
 # %% [markdown]
 # **It points at the object**, nearly always: its brightest pixel lies there. (By chance a pixel
 # does about one time in four; but the strongest edge of the page does most of the time.) Of two
 # objects on a page it favours the right one by about three to one. **It leans towards the
-# reason.** Where the evidence is a small part (a breast, a lid, a steeple, a sign) it gets about
-# twice what its area would. But on most of these pairs plain edges get nearly as much; ahead of
-# them it is above all on the breast and the lid. Stripes and plumage, which cover much of the
-# animal, hardly get more than any map would give them that fills the animal. **The order of the
+# reason.** Where the evidence is a small part (a breast, a lid, a steeple, a sign) it gets two to
+# three times what its area would. But on the steeple and the sign plain edges get nearly as much;
+# ahead of them it is above all on the breast and the lid. Stripes and plumage, which cover much of
+# the animal, hardly get more than any map would give them that fills the animal. **The order of the
 # parts** comes out well on some pairs and badly on others, as it does for edges: from grey it is
 # not the question that was measured.
 #
-# And the last column? AUROC calls the same maps a coin.
+# And the column of AUROC? It calls the same maps a coin.
 
 # %%
 def three_numbers(net, seed):
@@ -767,8 +783,9 @@ assert abs(with_sign - 0.5) < 0.1 and size_only > 0.8 and 0.4 < blue < 0.5
 #
 # The cat once more, but faded in from *noise*. We know its score at both ends, and that the shares
 # will add up to the difference, whatever lies between. What does lie between? Guess, then walk:
-# slide $\alpha$ and watch where on the path the sum is made; start from grey or black; ask the
-# cat why it is a *dog*.
+# slide *alpha*, the place on the path, and watch where the sum is made; take the sum in fewer
+# *steps*; *start* from grey or black; choose another *kind* for the page, or another *target*, and
+# ask the cat why it is a *dog*.
 
 # %%
 x = net.tensor(cat_scene.image)
@@ -790,47 +807,52 @@ def curve(scores, now, size=224):
     low, high = min(scores.min().item(), 0), max(scores.max().item(), 1)
     big = 4 * size
     xs = [big * (0.06 + 0.88 * k / FRAMES) for k in range(FRAMES + 1)]
-    ys = [big * (0.92 - 0.84 * (s - low) / (high - low)) for s in scores.tolist()]
+    ys = [big * (0.84 - 0.68 * (s - low) / (high - low)) for s in scores.tolist()]
     page = Image.new("RGB", (big, big), "white")
-    pen = ImageDraw.Draw(page)
-    zero = big * (0.92 + 0.84 * low / (high - low))
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(big // 11)
+    zero = big * (0.84 + 0.68 * low / (high - low))
     pen.line([(xs[0], zero), (xs[-1], zero)], fill="#b5b2ba", width=6)
+    for words, at, anchor in (("score", (0.06, 0.1), "ls"), ("start", (0.06, 0.98), "ls"),
+                              ("picture", (0.94, 0.98), "rs")):  # fmt: skip
+        pen.text((big * at[0], big * at[1]), words, "#57545e", font, anchor)
     pen.line(list(zip(xs, ys)), fill="#2c5ba7", width=14, joint="curve")
     pen.ellipse([xs[now] - 26, ys[now] - 26, xs[now] + 26, ys[now] + 26], fill="#d44e43")
     return page.resize((size, size), Image.Resampling.LANCZOS)
 
 
 # %%
-def walk(net, alpha=0.5, steps=20, start="noise", page="cat", target="cat"):
+def walk(net, alpha=0.5, steps=20, start="noise", kind="cat", target="cat"):
     """Stand at a place of the path: picture and score above, slope there and sum so far below."""
-    ends, scores, parts = film(net, page, target, start=start)
+    ends, scores, parts = film(net, kind, target, start=start)
     now, every = round(FRAMES * alpha), FRAMES // steps
     so_far = parts[every - 1 : now : every].sum(0) / steps  # the paper's sum, k/m up to α
     limit = parts[::4].abs().quantile(0.998).item() + 1e-9
     above = net.image(torch.lerp(*ends, alpha)), curve(scores, now)
     below = heat(parts[now - 1], limit, True), heat(so_far, limit / 3, True)
     words = (
-        f"The score of {target} went from {rounded(scores[0])} to {rounded(scores[now])}.\n"
+        "Above: the picture at α; the score along the path.\n"
+        "Below: what is added here; the sum so far (two scales).\n"
+        f"The score of {target} went from {rounded(scores[0])} to {rounded(scores[now])}. "
         f"The sum so far is {rounded(so_far.sum())}; "
         f"it should be {rounded(scores[now] - scores[0])}."
     )
-    return np.vstack([np.hstack(above), np.hstack(below)]), words
+    quarters = [np.pad(np.asarray(one), ((0, 8), (0, 8), (0, 0)), constant_values=255)
+                for one in (*above, *below)]  # with a white gutter
+    return np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])[:-8, :-8], words
 
 
 knob = explore(
-    partial(walk, net), strip=("alpha", [0.1, 0.3, 0.5, 0.7, 1.0]), alpha=(0.05, 1.0, 0.05),
-    steps=[1, 4, 10, 20], start=list(STARTS), page=["cat", "robin", "zebra", "church"],
+    partial(walk, net), strip=("alpha", [0.3, 0.5, 0.7, 1.0]), alpha=(0.05, 1.0, 0.05),
+    steps=[1, 4, 10, 20], start=list(STARTS), kind=["cat", "robin", "zebra", "church"],
     target=["cat", "dog", "robin", "wren", "zebra", "horse", "church", "house"],
 )  # fmt: skip
 
 # %% [markdown]
-# Above: the picture at α, and the score along the path. Below: what each pixel adds here, and the
-# sum so far. From noise the path runs through a valley: half noise and half cat is like neither.
-# What the pixels lose there they win back, so their total does not tell; and on slopes so steep
-# twenty gradients are few, and the sum strays on the way. (A new page, start or class takes a
-# moment, since its gradients are computed once; after that the path costs nothing to walk. One
-# step, at α = 1 and from grey, is the gradient × input of lesson 04, and it was nowhere near
-# adding up.)
+# From noise the path runs through a valley: half noise and half cat is like neither. What the
+# pixels lose there they win back, so their total does not tell; and on slopes so steep twenty
+# gradients are few, and the sum strays on the way. (A new kind, start or target takes a moment,
+# since its gradients are computed once; after that the path costs nothing to walk. One step, at
+# α = 1 and from grey, is the gradient × input of lesson 04, and it was nowhere near adding up.)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## In the wild, and where it breaks
@@ -876,9 +898,10 @@ alike = torch.corrcoef(ranks)[0, 1].item()
 # %%
 show(
     (scene.image, "the picture"),
-    (signed(two[0]), f"trained: adds {two[0].sum():+.3g}"),
-    (signed(two[1]), f"untrained: adds {two[1].sum():+.3g}"),
-    title=f"Trained and untrained, from grey: rank correlation {alike:.2f}",
+    (signed(two[0]), f"trained: adds {two[0].sum():+.3f}"),
+    (signed(two[1]), f"untrained: adds {two[1].sum():+.3f}"),
+    title="Another network, another map, and a pale cat in it "
+    f"(rank correlation {alike:.2f}; each map on its own scale)",
 )
 assert abs(alike) < 0.5
 
@@ -887,8 +910,7 @@ assert abs(alike) < 0.5
 # outline above. And look at the map on the right: there is a cat in it, a pale one, for a pixel
 # near grey gets little from *any* network. The factor $(x - x')$ multiplies the picture into
 # every map, trained or not. What gives the untrained network away is the unit: its shares add up
-# to next to nothing. A map stretched to its own maximum hides just that. (Each map here has its
-# own scale.)
+# to next to nothing. A map stretched to its own maximum, as these are, hides just that.
 
 # %% [markdown]
 # **What popular code does differently from the paper.** It takes $n + 1$ places and divides by
@@ -912,7 +934,8 @@ assert abs(alike) < 0.5
 def busy_stretch(model, x, target, part=0.9, steps=40):
     """Measure the shortest share of the path that carries `part` of all growth of the score."""
     alphas, _ = quadrature("midpoint", steps)
-    _, slopes = path_gradients(model, x, target, None, alphas)
+    few = alphas.split(10)  # a piece of the path at a time: all of it would fill the memory
+    slopes = torch.cat([path_gradients(model, x, target, None, some)[1] for some in few])
     growth = (slopes[:, 0] * x).flatten(1).sum(1).abs().sort(descending=True).values
     return ((growth.cumsum(0) < part * growth.sum()).sum().item() + 1) / steps
 

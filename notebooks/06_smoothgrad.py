@@ -113,12 +113,13 @@ maps = [vanilla_gradient(net.model, one, spider)[0] for one in ends]
 alike = torch.cosine_similarity(maps[0].flatten(), maps[1].flatten(), 0).item()
 
 # %%
-closer = (slice(100, 148), slice(88, 136))  # rows and columns of the spider's waist
+frame, closer = (88, 100, 136, 148), (slice(100, 148), slice(88, 136))  # the spider's waist
 limit = float(maps[0].abs().quantile(0.999))
+framed = [saliency_maps.with_boxes(one, frame) for one in (scene.image, net.image(ends[1]))]
 show(
-    (scene.image, "the picture"),
-    (net.image(ends[1]), "the same, every pixel changed a little"),
-    *((heat(one[1][closer], limit=limit, signed=True), f"the waist, {which} picture's gradient")
+    (framed[0], "the picture"),
+    (framed[1], "the same, every pixel changed by about 1 %"),
+    *((heat(one[1][closer], limit=limit, signed=True), f"framed: the {which} picture's gradient")
       for which, one in zip(("first", "second"), maps)),
     title=f"One picture to us. Their gradients agree to a cosine of {alike:.2f}", height=190,
 )  # fmt: skip
@@ -146,10 +147,16 @@ row, column = 126, 148  # near where a leg meets the body
 
 
 # %%
-def draw_slopes(axes, slopes, **look):
+INKS = {"red": "#d44e43", "green": "#5a9e4b", "blue": "#2c5ba7"}
+
+
+def draw_slopes(axes, slopes, named=True, **look):
     """Plot a pixel's slopes in red, green and blue, (stops, 3), along a walk from 0 to 1."""
-    for channel, ink in enumerate(("#d44e43", "#5a9e4b", "#2c5ba7")):
-        axes.plot(np.linspace(0, 1, len(slopes)), slopes[:, channel].cpu(), color=ink, **look)
+    for values, (name, ink) in zip(slopes.T.tolist(), INKS.items()):
+        axes.plot(np.linspace(0, 1, len(values)), values, color=ink, **look)
+        if named:  # at the line's right end
+            axes.annotate(name, (1, values[-1]), (5, 0), textcoords="offset points", color=ink,
+                          va="center")  # fmt: skip
 
 
 with chart(
@@ -476,9 +483,9 @@ parts = {"SmoothGrad squared": squared, "the square of SmoothGrad": mean.square(
          "variance over the copies": spread}  # fmt: skip
 show(
     (scene.image, "the picture"),
-    *((heat(part.amax(0).sqrt(), limit=limit), f"{name} (root)") for name, part in parts.items()),
-    title="On one scale: the squared map is mostly the variance, which SmoothGrad takes away",
-    height=190,
+    *((heat(part.amax(0).sqrt(), limit=limit), name) for name, part in parts.items()),
+    title="The squared map is mostly the variance, which SmoothGrad takes away "
+    "(roots, on one scale)", height=190,
 )
 inside = torch.from_numpy(scene.objects[0].mask).to(spread.device)
 assert spread.sum() > 0.5 * squared.sum()
@@ -503,12 +510,15 @@ smooth = partial(smoothgrad, vanilla_gradient, level=0.05, samples=20)  # (model
 calm = walk(smooth, net.model, x, spider, step, stops=7)
 
 with chart(
-    "The same pixel on the same walk: jagged, then averaged",
-    "how far along the walk", "slope of the spider score, for red, green, blue", height=240,
+    "Averaged, the slope is steady, and not the middle of the jagged ones",
+    "how far along the walk", "slope of the spider score, for red, green, blue", height=280,
 ) as axes:  # fmt: skip
     draw_slopes(axes, slopes[:, :, row, column], linewidth=0.8, alpha=0.6)
-    draw_slopes(axes, calm[:, :, row, column], linewidth=2.5)
+    draw_slopes(axes, calm[:, :, row, column], named=False, linewidth=2.5)
     axes.axhline(0, color="#7d7a84", linewidth=1)
+    for words, width in (("thin: the gradient", 0.8), ("thick: mean over 20 copies at 5 %", 2.5)):
+        axes.plot([], [], color="#7d7a84", linewidth=width, label=words)
+    axes.legend(loc="lower right")
 
 # %%
 steady = torch.cosine_similarity(calm[0].flatten(), calm[-1].flatten(), 0).item()
@@ -573,11 +583,12 @@ panels = [
     for level, (_, answers) in zip(LEVELS, columns)
 ]
 for n in (1, 5, 24):
-    panels += [(painted(found[:n].mean(0)), f"n = {n}") for found, _ in columns]
+    words = f"mean of {n} copies" if n > 1 else "1 copy"
+    panels += [(painted(found[:n].mean(0)), words) for found, _ in columns]
 
 # %%
 show(
-    *panels, columns=4, height=120,
+    *panels, columns=4, height=150,
     title="From 10 % on, the map explains a spider score at pictures of no spider",
 )  # fmt: skip
 assert set(columns[1][1]) == {"spider"}
@@ -645,7 +656,8 @@ assert max(objects.max() - objects[0], reasons.max() - reasons[0]) < 0.03
 # ### The numbers
 #
 # And on many new scenes, sixteen copies each, at the middle of the paper's range, 15 %, beside
-# the plain gradient of lesson 01:
+# the plain gradient of lesson 01, and a centred Gaussian: a blurred spot in the middle of every
+# page, the same for all.
 
 # %%
 tables = [
@@ -653,42 +665,46 @@ tables = [
     for name in ("01_saliency_maps", "06_smoothgrad")
 ]
 rows = [row for table in tables for row in table]
-NAMES = ("saliency", "SmoothGrad", "SmoothGrad squared", "SmoothGrad, untrained network")
+NAMES = ("SmoothGrad", "saliency", "SmoothGrad squared", "SmoothGrad, untrained network",
+         "centred Gaussian")  # fmt: skip
+
+# %%
 with chart(
-    "Where is the object? At 15 % noise, less well than one plain gradient",
-    "AUROC (0.5 is chance)", height=320,
+    "At 15 % noise the object is found less well than by one plain gradient (class score)",
+    "AUROC (0.5 is chance); dot: mean, bar: 95 % interval", height=340,
 ) as axes:  # fmt: skip
     saliency_maps.dots(axes, rows, "object: AUROC", NAMES)
     axes.axvline(0.5, color="#7d7a84", linewidth=1)
 
 # %%
 found = {name: saliency_maps.of(rows, "object: AUROC", name)[:, 0].mean() for name in NAMES}
+for name, value in found.items():
+    print(f"object: AUROC, mean over the pairs: {value:.2f} by {name}")
 assert found["saliency"] > found["SmoothGrad"] + 0.1
-assert 0.5 < found["SmoothGrad"] < found["SmoothGrad, untrained network"] + 0.1
-spot = saliency_maps.of(tables[0], "object: AUROC", "centred Gaussian")[:, 0].mean()
-print(f"object: AUROC of a blurred spot in the middle of every page: {spot:.2f}")
-assert spot > 0.7
+assert 0.5 < found["SmoothGrad"] < found["SmoothGrad, untrained network"] + 0.02
+assert found["SmoothGrad"] < found["centred Gaussian"] - 0.1
 
+# %%
 OTHERS = {"evidence: AUROC within object": 0.5, "whose: share": 0.5, "parts: rank correlation": 0}
 for score, chance in OTHERS.items():
-    one, other = (saliency_maps.of(rows, score, name)[:, 0].mean() for name in NAMES[:2])
+    other, one = (saliency_maps.of(rows, score, name)[:, 0].mean() for name in NAMES[:2])
     print(f"{score:30s} gradient {one:.2f}, SmoothGrad at 15 % {other:.2f}, chance {chance}")
     assert abs(one - other) < 0.2
 
 # %% [markdown]
-# At this level the map of the trained network hardly finds the object better than the same method
-# on a network that has *learned nothing*, or than a spot that knows no page at all. Without these
-# controls the numbers would look passable: they are above chance. The other scores (means over
+# At this level the trained network's map finds the object no better than the same method on a
+# network that has *learned nothing*, and less well than a spot that knows no page at all. Without
+# these controls the number would look passable: it is above chance. The other scores (means over
 # the pairs) move less. The first two had little to lose, and the order of the parts is partly the
 # order of their sizes, which any map that fills the object finds.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# Now a *dog*, at the middle of the paper's range. Guess what its copies are called, then choose a
-# page and a level. On the left is one of the copies, on the right the mean over as many as the
-# slider says. Which of the four pages bears the most noise? (A new page or level takes a second,
-# the slider none.)
+# Now a *dog*, at the middle of the paper's range. Guess what its copies are called, then choose the
+# noise *level*, the *kind* on the page, the number of *samples* (copies), and whether their
+# gradients are *averaged* as they are or squared. Which of the four kinds bears the most noise? (A
+# new kind or level takes a second, the slider none.)
 
 # %%
 _, names = under_noise(net, "dog", 10, 0.15)
@@ -701,19 +717,24 @@ assert len(set(names)) == 1 and names[0] not in ("dog", TWIN["dog"])
 
 
 # %%
-def turn(net, level=0.05, samples=24, page="dog", kind="mean"):
+def turn(net, level=0.05, samples=24, kind="dog", averaged="gradients"):
     """Show a noisy copy beside SmoothGrad, plain or squared, of a page of the book."""
-    x = net.tensor(draw_scene(10, page, extent=0.75, place=(0.5, 0.55)).image)
-    found, answers = under_noise(net, page, 10, level)
-    power = found[:samples] if kind == "mean" else found[:samples].square()
-    words = f"Of the noisy copies, {called(answers)}.\nThe map: the {kind} over {samples}."
-    return np.hstack([one_copy(net, x, level), painted(power.mean(0))]), words
+    x = net.tensor(draw_scene(10, kind, extent=0.75, place=(0.5, 0.55)).image)
+    found, answers = under_noise(net, kind, 10, level)
+    power = found[:samples] if averaged == "gradients" else found[:samples].square()
+    copies = f"a noisy copy; {called(answers)}" if level else f"the page, called {answers[0]}"
+    words = f"Left: {copies}.\nRight: the mean of {samples} {averaged}, on its own scale."
+    left = np.pad(one_copy(net, x, level), ((0, 0), (0, 8), (0, 0)), constant_values=255)
+    return np.hstack([left, painted(power.mean(0))]), words
 
 
+# %%
+TRIED = {"no noise": 0.0, "1 % noise": 0.01, "2.5 % noise": 0.025, "5 % noise": 0.05,
+         "10 % noise": 0.1, "15 % noise": 0.15, "20 % noise": 0.2}  # fmt: skip
 knob = explore(
-    partial(turn, net), strip=("level", [0.0, 0.05, 0.1, 0.15]), width=560,
-    level=[0.0, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2], samples=(1, 24),
-    page=["dog", "spider", "church", "robin"], kind=["mean", "mean of squares"],
+    partial(turn, net), strip=("level", [0.0, 0.05, 0.1]), width=560,
+    level=TRIED, samples=(1, 24), kind=["dog", "spider", "church", "robin"],
+    averaged=["gradients", "squared gradients"],
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -745,7 +766,7 @@ after["untrained network"] = smooth(untrained, x, spider)[0]
 show(
     *((painted(found), name) for name, found in before.items()),
     *((painted(found), f"{name}, smoothed") for name, found in after.items()),
-    columns=4, height=126,
+    columns=4, height=150,
     title="Grainy maps change most; guided backprop, all lines, changes least",
 )  # fmt: skip
 
@@ -911,8 +932,9 @@ assert abs(with_gradient.mean() - without.mean()) < 0.1
 # %% [markdown]
 # $\nabla \bar S(x) = \mathbb E[S(x + \varepsilon)\,\varepsilon] / \sigma^2$ (and subtracting the
 # constant $S(x)$ changes nothing but the spread). So SmoothGrad is also a statement about *scores
-# of noisy pictures*, and those were not spiders. The same formula leads to local linear
-# surrogates: SmoothGrad and a variant of LIME agree in expectation (Agarwal et al. 2021,
+# of noisy pictures*, and those were not spiders. The same formula has another use. LIME explains a
+# score by a straight line fitted to the scores of perturbed copies; a variant of it and SmoothGrad
+# agree in expectation (Agarwal et al. 2021,
 # [arXiv:2102.10618](https://arxiv.org/abs/2102.10618)). For the 150 528 numbers of a picture it
 # would take far more samples than anyone can wait for.
 

@@ -90,9 +90,9 @@ church, taxi = enlarge(maps[0, [net.index("church"), net.index("taxi")]], (224, 
 limit = maps.abs().max().item()
 show(
     (page.image, "one page"),
-    (overlay(page.image, church, limit, 0.75, signed=True), "what each place adds to church"),
-    (overlay(page.image, taxi, limit, 0.75, signed=True), "what each place adds to taxi"),
-    title="One page, one pass, and a map for every class",
+    (overlay(page.image, church, limit, 0.75, signed=True), "red adds to church, blue takes away"),
+    (overlay(page.image, taxi, limit, 0.75, signed=True), "red adds to taxi, blue takes away"),
+    title="One page, one pass, and a map for every class (one scale)",
 )
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -259,10 +259,11 @@ def heads(model, logits):
 # %%
 @torch.no_grad()
 def find_pooling(model, x):
-    """Find what the network averages: the layer's name, and its head's weight (C, K), bias (C,).
+    """Find what the network averages: a layer's name, its output, its head's weight and bias.
 
-    The layer is the one whose channel means, through the head, are the logits of x, up to rounding.
-    Raises ValueError for a network without one.
+    Their shapes: output (B, K, h, w), weight (C, K), bias (C,). The layer is the one whose
+    channel means, through the head, are the logits of x, up to rounding. Raises ValueError for a
+    network without one.
     """
     found, logits = grids(model, x)
     rounding = max(1e-5, 4 * torch.finfo(x.dtype).eps)
@@ -271,7 +272,7 @@ def find_pooling(model, x):
             if weight.shape[1] == features.shape[1]:
                 gap = features.mean((2, 3)) @ weight.T + bias - logits
                 if gap.abs().max() < rounding * logits.abs().max():
-                    return name, weight, bias
+                    return name, features, weight, bias
     raise ValueError(
         f"{type(model).__name__} has no class activation map: there is no layer whose channel means"
         ", through one linear layer or none, are its logits. Grad-CAM (lesson 08) needs none."
@@ -279,7 +280,7 @@ def find_pooling(model, x):
 
 
 # %%
-layer, weight, bias = find_pooling(net.model, net.tensor(page.image))
+layer, _, weight, bias = find_pooling(net.model, net.tensor(page.image))
 print(f"picturebook: the output of {layer!r}, weights {tuple(weight.shape)}")
 assert layer == "features" and weight is net.model.classifier.weight
 
@@ -323,7 +324,7 @@ assert ["yes" in answer for answer in answers] == [True, True, False]
 #
 # All maps first; then the class, or the margin between two, is picked at every cell as it is
 # picked from the logits. `class_score` does not care whether the logits are the network's or a
-# cell's.
+# cell's; `torch.vmap` puts it to every cell at once.
 
 
 # %%
@@ -333,10 +334,8 @@ def class_maps(model, x):
 
     x: (B, 3, H, W). Raises ValueError for a network that does not average its last layer.
     """
-    layer, weight, bias = find_pooling(model, x[:1])  # one picture tells, and fits any memory
-    with record(model, layer) as layers:
-        model(x)
-    return class_channels(layers[layer], weight), bias
+    _, features, weight, bias = find_pooling(model, x)
+    return class_channels(features, weight), bias
 
 
 # %%
@@ -348,9 +347,8 @@ def class_activation_map(model, x, target):
     the score. Raises ValueError for a network that does not average its last layer.
     """
     maps, _ = class_maps(model, x)  # (B, C, h, w)
-    cells = maps.flatten(2).unbind(2)  # h · w times (B, C): each cell's own logits
-    picked = torch.stack([class_score(cell, target) for cell in cells], 1)  # (B, h · w)
-    return picked.unflatten(1, maps.shape[2:])
+    pick = torch.vmap(lambda logits: class_score(logits, target), in_dims=2, out_dims=1)
+    return pick(maps.flatten(2)).unflatten(1, maps.shape[2:])  # from each cell's own logits
 
 
 # %% [markdown]
@@ -453,15 +451,16 @@ assert abs(hits[0.2] - old) < 0.15 and max(hits[0.2], hits[0.6]) < hits[0.4]
 # ### Sixteen maps of one page
 #
 # Red cells vote for the class, blue ones against it. Below each map stands the account: the
-# mean of the votes, the bias, and the logit that the network gave (rounded one by one). All maps
-# share one scale, on which votes beyond half the largest look alike.
+# mean of the votes, plus the bias, is the logit that the network gave (rounded one by one). All
+# maps share one scale, on which votes beyond half the largest look alike.
 
 # %%
 maps, bias = class_maps(net.model, x)  # (1, 16, 14, 14): the page with the zebra and the cat
 votes, logits = enlarge(maps[0], x.shape[-2:]), net.model(x)[0]
 account = zip(net.labels, maps[0].mean((1, 2)).tolist(), bias.tolist(), logits.tolist())
-lines = [f"{kind}\n{mean:+.2f} {constant:+.2f} = {logit:+.2f}"
+lines = [f"{kind}\n{mean:+.2f} {constant:+.2f} = {logit:+.2f}".replace("-", "−")
          for kind, mean, constant, logit in account]  # fmt: skip
+lines[0] += "\n(votes, bias, logit)"
 
 # %%
 zebra_area, cat_area = (thing.mask for thing in pair.objects)
@@ -471,9 +470,11 @@ show(
     (heat((zebra_area | cat_area).astype(float)), "where the two are"),
     *((heat(one, limit, signed=True), line) for one, line in zip(votes, lines)),
     columns=6, height=142,
-    title="Every class has a map of its own, and its mean plus bias is the logit",
+    title="Every class has a map of its own, and its mean plus bias is the logit "
+    "(one scale; red for, blue against)",
 )  # fmt: skip
 assert torch.allclose(maps[0].mean((1, 2)) + bias, logits, atol=1e-4)
+assert (maps[0].mean((1, 2)) > 0).sum() == 2
 
 # %% [markdown]
 # Two maps are red and fourteen mostly blue. The zebra is evidence for
@@ -519,14 +520,15 @@ cell = square(row, column)
 large, limit = enlarge(maps, x.shape[-2:]), maps.abs().max().item()
 panels = (
     (parked.image, "a car; boxed, its hottest cell"),
-    (heat(large[0], limit, signed=True), f"car − taxi; the cell votes {before:+.1f}"),
+    (heat(large[0], limit, signed=True), f"red for car, blue for taxi; the cell: {before:+.1f}"),
     (parked.twin().image, "its twin, a taxi; the same cell"),
-    (heat(large[1], limit, signed=True), f"car − taxi; the cell votes {after:+.1f}"),
+    (heat(large[1], limit, signed=True), f"the same question and scale; the cell: {after:+.1f}"),
 )
 show(
-    *((saliency_maps.with_boxes(picture, cell), words) for picture, words in panels),
+    *((saliency_maps.with_boxes(picture, cell), words.replace("-", "−"))
+      for picture, words in panels),
     title="Not one pixel in the box has changed, and its vote has turned",
-)
+)  # fmt: skip
 
 # %%
 left, top, right, bottom = square(row, column, side=36)
@@ -557,7 +559,7 @@ assert alone["checks"] < -10 < 0 < alone["sign"] < before / 2
 # %%
 def cell_gradient(model, x, target, row, column):
     """Differentiate one cell's vote by the picture: its saliency, (H, W), as in lesson 01."""
-    layer, weight, _ = find_pooling(model, x)
+    layer, _, weight, _ = find_pooling(model, x)
     x = x.detach().requires_grad_()
     with torch.enable_grad(), record(model, layer) as layers:
         model(x)
@@ -615,7 +617,8 @@ assert 0.1 < min(elsewhere.values()) and max(elsewhere.values()) > 0.45
 #
 # ### The numbers
 #
-# Many new pages, pair by pair, with the controls, and lesson 01's saliency beside them.
+# Many new pages, pair by pair, with the controls, and lesson 01's saliency beside them. (CAM is
+# short for class activation map; the centred Gaussian is a blurred spot in the middle of the page.)
 
 # %%
 files = ("01_saliency_maps", "07_class_activation_maps")
@@ -625,8 +628,8 @@ for name in files:
 
 # %%
 with chart(
-    "Whose? Of two objects, the class map lights the one asked for, and hardly the other",
-    "share of what lies on the two (half is chance)",
+    "Of two objects, the class activation map lights the one asked for, and hardly the other",
+    "share of what lies on the two (half is chance); dot: mean, bar: 95 % interval",
     height=270,
 ) as axes:
     saliency_maps.dots(axes, table, "whose: share", ("CAM", "saliency"))
@@ -634,8 +637,9 @@ with chart(
 
 # %%
 with chart(
-    "Where is the evidence? Margin, evidence against the rest of the object",
-    "AUROC (0.5 is chance)",
+    "On the evidence: well for breast and lid, elsewhere about as well as "
+    "edges or a spot in the middle (margin)",
+    "AUROC (0.5 is chance); dot: mean, bar: 95 % interval",
     height=340,
 ) as axes:
     names = ("CAM", "saliency", "Sobel edges", "centred Gaussian")
@@ -661,6 +665,7 @@ gradient, edges, spot = (mean["evidence: AUROC within object", name] for name in
 assert (within > gradient).sum() >= 5
 assert (within > np.maximum(edges, spot) + 0.1)[[4, 5]].all()  # robin, cup
 assert (within < edges + 0.05)[[0, 2, 3]].all() and within[1] < spot[1] + 0.1  # flamingo
+assert (within < np.maximum(edges, spot) + 0.1)[[0, 1, 2, 3, 6, 7]].all()
 order = [mean["parts: rank correlation", name] for name in ("CAM", "Sobel edges")]
 assert 2 <= (order[0] > order[1]).sum() <= 6
 
@@ -685,14 +690,15 @@ print({kind: round(ceiling, 2) for kind, ceiling in ceilings.items()})
 assert min(ceilings.values()) > 0.75 and np.median(list(ceilings.values())) > 0.95
 
 # %% [markdown]
-# Nearly perfectly, on all but the stripes. So it is hardly the grid. A cell of the grid votes on
-# what lies anywhere in its field, and the vote is credited to the cell.
+# Nearly perfectly, on these eight pages, on all but the stripes. So it is hardly the grid. A cell
+# of the grid votes on what lies anywhere in its field, and the vote is credited to the cell.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
 # Another page with a zebra and a cat. It has no teapot, but a map for *teapot* it has, and the map
-# a hottest cell. Guess where; then move the class, and the threshold.
+# a hottest cell. Guess where; then choose the *target*, the class asked for, the *threshold* of the
+# box as a share of the map's maximum, and another *page*.
 
 # %%
 savanna = draw_scene(11, ["zebra", "cat"])
@@ -708,9 +714,9 @@ assert votes.max() > 5 and not any(thing.mask[hottest[::-1]] for thing in savann
 
 
 # %%
-def look(net, target="zebra", threshold=0.2, seed=11):
+def look(net, target="zebra", threshold=0.2, page=11):
     """Show one class's map on a page with a zebra and a cat, and the box that it gives."""
-    scene, c = draw_scene(seed, ["zebra", "cat"]), net.index(target)
+    scene, c = draw_scene(page, ["zebra", "cat"]), net.index(target)
     maps, bias = class_maps(net.model, net.tensor(scene.image))
     votes, limit = enlarge(maps[:, c], scene.image.size[::-1])[0].cpu(), maps.abs().max().item()
     words = f"Logit {maps[0, c].mean() + bias[c]:+.1f}, hottest cell {maps[0, c].max():+.1f}."
@@ -718,39 +724,43 @@ def look(net, target="zebra", threshold=0.2, seed=11):
     boxes = [localise(votes, threshold)[1]] if votes.max() > 0 else []
     if boxes and true:
         words += f"\nBox IoU {saliency_maps.overlap(boxes[0], true[0]):.2f}."
-    words += "" if boxes else "\nNowhere positive: no box."
-    picture = saliency_maps.with_boxes(scene.image, *boxes, *true)
-    return np.hstack([picture, heat(votes, limit, signed=True)]), words
+    words += "\nLeft, yellow: the map's box; " if boxes else "\nNowhere positive: no box; "
+    words += "white: the true one." if true else f"no {target} is here."
+    words += f"\nRight: red votes for {target}, blue against."
+    left = saliency_maps.with_boxes(scene.image, *(boxes or true), *true)  # the second is white
+    left = np.pad(left, ((0, 0), (0, 8), (0, 0)), constant_values=255)  # a white gutter
+    return np.hstack([left, heat(votes, limit, signed=True)]), words.replace("-", "−")
 
 
 knob = explore(
     partial(look, net), strip=("target", ["zebra", "cat", "teapot"]), width=560,
-    target=list(KINDS), threshold=(0.05, 0.9, 0.05), seed=(0, 40),
+    target=list(KINDS), threshold=(0.05, 0.9, 0.05), page=(0, 40),
 )  # fmt: skip
 
 # %% [markdown]
 # Whoever asks for a box gets one, also for what is not there. The hottest cell's vote, and the
 # sign of the logit, say what the box alone does not.
 #
-# Now ask the cells one by one. Start on the sign, walk down the car, then out to where there is
-# nothing but road. Where does a cell stop voting *taxi*?
+# Now ask the cells one by one, by *row* and *column* of the 14 × 14. Start on the sign, walk down
+# the car, then out to where there is nothing but road. Where does a cell stop voting *taxi*?
+# (Yellow: the cell. White: all that it can see.)
 
 
 # %%
-def ask(net, row=4, column=7, kind="taxi", seed=0):
+def ask(net, row=4, column=7, kind="taxi", page=0):
     """Ask a single cell of the last layer for its votes."""
-    scene = draw_scene(seed, kind, extent=0.75, place=(0.5, 0.55))
+    scene = draw_scene(page, kind, extent=0.75, place=(0.5, 0.55))
     votes = class_maps(net.model, net.tensor(scene.image))[0][0, :, row, column]
     best = votes.argsort(descending=True)[:3].tolist()
     words = "\n".join(f"{net.labels[k]} {votes[k]:+.1f}" for k in best)
     return saliency_maps.with_boxes(
         scene.image, square(row, column), square(row, column, side=110)
-    ), f"Its own logits, the largest:\n{words}"
+    ), f"Its own logits, the largest:\n{words}".replace("-", "−")
 
 
 cells = explore(
     partial(ask, net), strip=("row", [1, 4, 7, 10, 13]),
-    row=(0, 13), column=(0, 13), kind=list(KINDS), seed=(0, 40),
+    row=(0, 13), column=(0, 13), kind=list(KINDS), page=(0, 40),
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -796,11 +806,13 @@ alike = torch.corrcoef(ranks)[0, 1].item()
 
 # %%
 large = enlarge(two, x.shape[-2:])
+words = [f"{name}: votes from {one.min():.2g} to {one.max():.2g}".replace("-", "−")
+         for one, name in zip(large, ("trained", "untrained"))]  # fmt: skip
 show(
     (page.image, "the page"),
-    *((heat(one, signed=True), f"{name}: votes from {one.min():.2g} to {one.max():.2g}")
-      for one, name in zip(large, ("trained", "untrained"))),
-    title=f"For church, trained and untrained, each on its own scale: rank correlation {alike:.2f}",
+    *((heat(one, signed=True), says) for one, says in zip(large, words)),
+    title="Asked for church, the untrained network draws another map (each on its own scale; "
+    f"rank correlation {alike:.2f})".replace("-", "−"),
 )  # fmt: skip
 assert abs(alike) < 0.5 and two[1].abs().max() < 0.01 * two[0].abs().max()
 
@@ -828,7 +840,7 @@ large = {kind: enlarge(maps[:, net.index(kind)], (224, 224))[0] for kind in ("ze
 limit = large["zebra"].max().item()
 show(
     *((overlay(pair.image, stretched(one)), f"{kind}, stretched") for kind, one in large.items()),
-    *((overlay(pair.image, one, limit, 0.75, signed=True), f"{kind}, signed, on a common scale")
+    *((overlay(pair.image, one, limit, 0.75, signed=True), f"{kind}, signed, both on one scale")
       for kind, one in large.items()),
     title="Stretched, the map of a class that is not there looks like a find",
 )  # fmt: skip

@@ -48,7 +48,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from skimage.morphology import dilation, disk
 from torch import nn
 
@@ -89,7 +89,7 @@ show(
     (scene.image, "the picture"),
     (overlay(scene.image, large[0], limit=large.max()), "cat?"),
     (overlay(scene.image, large[1], limit=large.max()), "dog?"),
-    title="Grad-CAM: ask for the cat, ask for the dog, and the map moves",
+    title="Grad-CAM: ask for the cat, ask for the dog, and the map moves (one scale)",
 )
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -105,7 +105,7 @@ show(
     (scene.image, "the picture"),
     (heat(saliency[0], limit=limit), "saliency for cat"),
     (heat(saliency[1], limit=limit), "saliency for dog"),
-    title="Saliency: two questions, one answer. Both heads light up in both maps",
+    title="Saliency: two questions, one answer. Both heads light up in both maps (one scale)",
 )
 areas = [thing.mask for thing in scene.objects]
 on_right = [share(m, area, areas[0] | areas[1]).value for m, area in zip(saliency, areas)]
@@ -335,7 +335,7 @@ focused = guided_grad_cam(net.model, *asked, LAST)
 # %%
 show(
     (night.image, "the picture"),
-    (tinted(guided[:1]), "guided backprop, cat"),
+    (tinted(guided[:1]), "guided backprop, cat (grey is zero)"),
     (tinted(guided[1:]), "guided backprop, dog"),
     (tinted(focused[:1]), "Guided Grad-CAM, cat"),
     (tinted(focused[1:]), "Guided Grad-CAM, dog"),
@@ -382,7 +382,7 @@ rise = (net.model(net.tensor(gone)) - net.model(x_pair))[0, zebra].item()
 # %%
 show(
     (pair.image, "a zebra and a cat"),
-    (laid_over(net, x_pair, signed), "zebra, signed"),
+    (laid_over(net, x_pair, signed), "zebra, signed: red for, blue against"),
     (laid_over(net, x_pair, against), "counterfactual: against zebra (its own, smaller scale)"),
     (gone, f"the cat erased: zebra's logit {rise:+.2f}"),
     title="The cat speaks against zebra; without it the zebra's score rises",
@@ -419,12 +419,13 @@ others = [bet(net, draw_scene(500 + i, [k, other(k, 6)])) for i, k in enumerate(
 
 # %%
 with chart(
-    "What the map says of the other object is what erasing it does",
+    "What the map says of the other object foretells what erasing it does, "
+    "on average a little too low",
     "the map's estimate of the change, in logits", "measured change, in logits", height=320,
 ) as axes:  # fmt: skip
-    axes.axline((0, 0), slope=1, color="#b5b2ba", linewidth=1)
+    axes.axline((0, 0), slope=1, color="#7d7a84", linewidth=1, label="estimate = measured")
     axes.plot(*zip(*others), "o", markersize=5, label="another kind beside it")
-    axes.plot(*zip(*twins), "o", markersize=5, label="its twin beside it")
+    axes.plot(*zip(*twins), "o", markersize=5, color="#872774", label="its twin beside it")
     axes.legend(loc="upper left")
 
 # %%
@@ -452,17 +453,19 @@ assert measured.mean() > estimate.mean()
 rows = json.loads((folder("data") / "scores" / "08_grad_cam.json").read_text())
 lesson_01 = json.loads((folder("data") / "scores" / "01_saliency_maps.json").read_text())
 with chart(
-    "Whose? The class map chooses the right one of two objects", "share on the right object",
+    "Grad-CAM chooses the right one of two objects",
+    "share on the right object (about half is chance); dot: mean, bar: 95 % interval",
     height=300,
-) as axes:  # fmt: skip
+) as axes:
     saliency_maps.dots(axes, rows, "whose: share", ("Grad-CAM", "Guided Grad-CAM"))
     saliency_maps.dots(axes, lesson_01, "whose: share", ("saliency", "Sobel edges"))
 
 # %%
 with chart(
-    "Why? The margin's map finds a breast patch or a lid, not stripes or legs",
-    "evidence against the rest of the object: AUROC (0.5 is chance)",
-    height=340,
+    "The margin's map finds a breast patch or a lid, not stripes or legs",
+    "evidence against the rest of the object: AUROC (0.5 is chance)\n"
+    "dot: mean, bar: 95 % interval",
+    height=350,
 ) as axes:
     names = ("Grad-CAM", "Guided Grad-CAM", "Sobel edges", "centred Gaussian")
     saliency_maps.dots(axes, rows, "evidence: AUROC within object", names)
@@ -537,7 +540,8 @@ for kind in ("zebra", "spider"):
 #
 # Now take the maps from an earlier layer. The cells become smaller, $28 \times 28$, then $56
 # \times 56$, four steps down $112 \times 112$, so the map should become finer, and its hottest
-# cell point better. Guess where it points; then slide, and ask for the dog, and for the margin.
+# cell point better. Guess where it points; then slide *steps down*, change the *target*, what is
+# asked for, to the dog or to the margin, and try another *page*. A ring marks the hottest place.
 
 # %%
 page = draw_scene(11, ["cat", "dog"])
@@ -552,26 +556,38 @@ assert page.objects[1].mask[hottest[::-1]]
 
 
 # %%
-def look(net, asked_for="cat", steps_down=0, page=11):
+def ringed(picture, place):
+    """Draw a ring, white with a dark edge, around a pixel (row, column) of a copy of a picture."""
+    picture, (row, column) = picture.copy(), place
+    for radius, ink, width in ((13, "#1d1b22", 5), (12, "#ffffff", 3)):
+        ring = column - radius, row - radius, column + radius, row + radius
+        ImageDraw.Draw(picture).ellipse(ring, outline=ink, width=width)
+    return picture
+
+
+# %%
+def look(net, target="cat", steps_down=0, page=11):
     """Draw Grad-CAM for one of two animals, from a layer so many steps below the last."""
     scene, layer = draw_scene(page, ["cat", "dog"]), LAYERS[steps_down]
     x, cat, dog = net.tensor(scene.image), net.index("cat"), net.index("dog")
-    target = {"cat": cat, "dog": dog, "cat − dog": (cat, dog)}[asked_for]
-    cam = grad_cam(net.model, x, target, layer, relu=asked_for != "cat − dog")
+    wanted = {"cat": cat, "dog": dog, "cat − dog": (cat, dog)}[target]
+    cam = grad_cam(net.model, x, wanted, layer, relu=target != "cat − dog")
     on_cat, on_dog = (thing.mask for thing in scene.objects)
     large = enlarge(cam, x.shape[-2:])[0].cpu()
     part, hottest = share(large, on_cat, on_cat | on_dog), int(large.argmax())
     place = ["neither", "the cat", "the dog"][on_cat.flat[hottest] + 2 * on_dog.flat[hottest]]
-    words = f"{layer}, {cam.shape[1]} × {cam.shape[2]} cells.\nAsked for {asked_for}: "
+    words = f"{layer}, {cam.shape[1]} × {cam.shape[2]} cells.\nAsked for {target}: "
     words += f"of what lies on the two, {part.value:.0%} lies on the cat (by area "
-    words += f"{part.chance:.0%}). The hottest place is on {place}."
-    return laid_over(net, x, cam), words if cam.any() else f"{layer}: the map is empty."
+    words += f"{part.chance:.0%}). The hottest place, ringed, is on {place}. (Its own scale.)"
+    if not cam.any():
+        return laid_over(net, x, cam), f"{layer}: the map is empty."
+    return ringed(laid_over(net, x, cam), divmod(hottest, large.shape[1])), words
 
 
 # %%
 knob = explore(
     partial(look, net), strip=("steps_down", [0, 1, 2, 3, 4]),
-    asked_for=["cat", "dog", "cat − dog"], steps_down=(0, 5), page=(0, 40),
+    target=["cat", "dog", "cat − dog"], steps_down=(0, 5), page=(0, 40),
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -613,7 +629,9 @@ classes = [net.index(page.kinds[0]) for page in pages[::2]]
 left = [agreement(net.model, inputs, classes, layer).mean().item() for layer in LAYERS]
 
 # %%
-with chart("The map knows who is meant for as long as the slopes agree", height=280) as axes:
+with chart("The map knows who is meant for as long as the slopes agree",
+           "layer, from the last to the first",
+           "from 0 to 1; grey: chance for the share", height=290) as axes:  # fmt: skip
     axes.plot(right, "o-", label="share on the right one of two objects")
     axes.plot(left, "o-", label="agreement of the slopes")
     axes.axhline(0.5, color="#7d7a84", linewidth=1)
@@ -622,6 +640,7 @@ with chart("The map knows who is meant for as long as the slopes agree", height=
     axes.legend(loc="upper right")
 assert left[0] > 0.999 and left == sorted(left, reverse=True)
 assert right[0] > 0.95 and all(abs(r - 0.5) < 0.15 for r in right[3:])
+assert max(left[3:]) < 1 / 3
 
 # %% [markdown]
 # One layer down it still holds. From the third step on, the map is at chance, 0.5: two thirds of
@@ -653,7 +672,7 @@ if wild is not None:
         (wild.image(x_wild), "the photograph as the network sees it"),
         *((laid_over(wild, x_wild, cam), f"{one.label}, {one.probability:.2f}")
           for cam, one in zip(cams, best)),
-        (tinted(sharp), f"Guided Grad-CAM, {best[0].label}"),
+        (tinted(sharp), f"Guided Grad-CAM, {best[0].label} (grey is zero)"),
         title="One photograph, two answers: the nose for the one, the shafts for the other",
     )  # fmt: skip
 
@@ -744,7 +763,8 @@ maps = {
     for words, model in models.items() for name, method in METHODS.items()
 }  # fmt: skip
 show(
-    *((tinted(m) if m.ndim == 4 else laid_over(net, x, m, signed=True), words)
+    *((tinted(m), f"{words} (grey is zero)") if m.ndim == 4 else
+      (laid_over(net, x, m, signed=True), f"{words} (red for, blue against)")
       for words, m in maps.items()),
     columns=3, height=180,
     title="Asked for the cat, with one random last layer: the map moves; the edges stay",

@@ -88,7 +88,8 @@ show(
     (scene.image, "the picture"),
     (glow(by_channel), "cat: one weight for a channel (Grad-CAM)"),
     (glow(by_cell), "cat: one weight for a cell (LayerCAM)"),
-    title="The same layer, the same slopes: averaged first, or used where they are",
+    title="One layer, one set of slopes: averaged first, or used where they are "
+    "(each map on its own scale)",
 )
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -103,7 +104,8 @@ down = {layer: grad_cam(net.model, x, cat, layer) for layer in LAYERS}
 show(
     *((glow(cam), f"{layer}: {cam.shape[1]} × {cam.shape[2]} cells")
       for layer, cam in down.items()),
-    title="Grad-CAM for the cat, layer by layer: by the time it is fine, it is lost",
+    title="Grad-CAM for the cat, layer by layer: by the time it is fine, it is lost "
+    "(each map on its own scale)",
 )  # fmt: skip
 
 # %% [markdown]
@@ -210,7 +212,8 @@ show(
     *((glow(cam), f"{name}, {layer}")
       for name, row in zip(("Grad-CAM", "LayerCAM"), rows) for cam, layer in zip(row, LAYERS)),
     columns=5, height=170,
-    title="Above Grad-CAM, below LayerCAM: the lower row keeps to the animals all the way down",
+    title="Above Grad-CAM, below LayerCAM: the lower row keeps to the animals all the way down "
+    "(each map on its own scale)",
 )  # fmt: skip
 
 # %% [markdown]
@@ -225,25 +228,25 @@ show(
 # weights are zero. Just behind it, every cell has its own slope.
 
 # %%
-before, behind = "features.7", "features.8"  # the ReLU before the third pooling, and the pooling
-sparse, dense = (
-    (layer_slopes(net.model, x, cat, layer)[1] != 0).float().mean() for layer in (before, behind)
-)
+before, behind = "features.4", "features.5"  # the ReLU before the second pooling, and the pooling
+speaks = [layer_slopes(net.model, x, cat, layer)[1][0] != 0 for layer in (before, behind)]
+sparse, dense = (one.float().mean() for one in speaks)  # of (32, 112, 112) and (32, 56, 56)
 print(f"slopes that are not zero: {sparse:.0%} before the pooling layer, {dense:.0%} behind it")
 assert sparse <= 0.25 < dense
 
 # %%
 face = scene.objects[0].box
 top, left = (int(edge) // 8 * 8 for edge in (face[1], face[0]))  # where cells of both layers begin
-close = []
-for layer, cell in ((before, 4), (behind, 8)):
-    rows_cut, columns_cut = (slice(edge // cell, (edge + 80) // cell) for edge in (top, left))
-    close.append(layer_cam(net.model, x, cat, layer)[0, rows_cut, columns_cut])
+head, fine, coarse = (  # 80 pixels in cells of 1, of 2 and of 4
+    tuple(slice(edge // cell, (edge + 80) // cell) for edge in (top, left)) for cell in (1, 2, 4)
+)
+dotted = layer_cam(net.model, x, cat, before)[0][fine]
 show(
-    (np.asarray(scene.image)[top : top + 80, left : left + 80], "the cat's head"),
-    (heat(close[0]), f"{before}: dots between dark cells"),
-    (heat(close[1]), f"{behind}: smoother, coarser"),
-    title="A dotted map is a fact about max-pooling, not about the cat",
+    (np.asarray(scene.image)[head], "the cat's head"),
+    (heat(dotted, limit=float(dotted.quantile(0.98))), f"LayerCAM at {before}: dots"),
+    (heat(speaks[0][0][fine].float()), f"light where one channel's slope is not 0: {sparse:.0%}"),
+    (heat(speaks[1][0][coarse].float()), f"the same behind the pooling: every cell, {dense:.0%}"),
+    title="A dotted map is a fact about max-pooling, which passes a slope to one cell of four",
 )
 
 # %% [markdown]
@@ -325,8 +328,8 @@ with chart(
     "Dropping the losses lets LayerCAM come down, and costs it half of what it knew",
     "layer, from the last one down", "share on the right one of two objects", height=280,
 ) as axes:  # fmt: skip
-    for name, values in right.items():
-        axes.plot(LAYERS, values, "o-", label=name)
+    for (name, values), ink in zip(right.items(), ("#1d1b22", "#2c5ba7", "#872774")):
+        axes.plot(LAYERS, values, "o-", color=ink, label=name)
     axes.axhline(0.5, color="#7d7a84", linewidth=1)
     axes.set_ylim(0.4, 1.03)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -354,7 +357,8 @@ show(
     *((glow(layer_cam(net.model, x, target, "features.10")), f"LayerCAM, {name}")
       for name, target in asked.items()),
     (glow(cell_by_cell(net.model, x, (cat, dog), "features.10")), "no inner ReLU, cat − dog"),
-    title="Ask LayerCAM for the cat, for the dog, for the difference: both heads, every time",
+    title="Ask LayerCAM for the cat, for the dog, for the difference: both heads, every time "
+    "(each map on its own scale)",
 )  # fmt: skip
 both = [layer_cam(net.model, x, target, "features.10") for target in (cat, dog)]
 print(f"cosine of the cat's and the dog's LayerCAM: {cosine(*both):.2f}")
@@ -364,8 +368,9 @@ assert cosine(*both) > 0.6
 # ### Masks without a mask in sight
 #
 # The paper's own goal is *localisation*: cut the object out with a map that was never told where
-# it is. Keep what lies above a share of the map's maximum, and compare with the true mask. Which
-# share? It must not be chosen on the pages that are scored, so it is chosen on other ones.
+# it is. Keep what lies above a share of the map's maximum, and compare with the true mask by the
+# IoU: the area that the two share, divided by the area that they cover together. Which share of
+# the maximum? It must not be chosen on the pages that are scored, so it is chosen on other ones.
 
 # %%
 SHARES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
@@ -429,15 +434,21 @@ assert iou[f"Grad-CAM, {EARLY}"] < iou["a spot in the middle"] + 0.02 < min(sing
 # %%
 page = draw_scene(905, "robin", extent=0.6)
 shown = net.tensor(page.image)
-candidates = (f"LayerCAM, {LAST}", "LayerCAM, features.8", "LayerCAM, fused")
-cutouts = []
-for name in candidates:
+bird, cuts = page.objects[0].mask, {}
+for name in (f"LayerCAM, {LAST}", "LayerCAM, features.8", "LayerCAM, fused"):
     large = enlarge(MAPS[name](net.model, shown, net.index("robin")), shown.shape[-2:])[0].cpu()
-    kept = (large > overlaps[name][0] * large.max()).numpy()
-    cutouts.append((np.where(kept[..., None], page.image, 235).astype(np.uint8), name))
+    cuts[name] = (large > overlaps[name][0] * large.max()).numpy()
+fits = {name: (kept & bird).sum() / (kept | bird).sum() for name, kept in cuts.items()}
+
+# %%
+pieces = {f"{name}: IoU {fits[name]:.2f}": kept for name, kept in cuts.items()}
 show(
-    (page.image, "the page"), *cutouts, title="What each map would cut out, at the chosen share"
-)
+    (page.image, "the page"),
+    *((np.where(kept[..., None], page.image, 235).astype(np.uint8), words)
+      for words, kept in {**pieces, "the true cut": bird}.items()),
+    title="Each map cuts out the head and the breast, and none the whole bird",
+)  # fmt: skip
+assert max(fits.values()) < 0.75
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The numbers
@@ -451,12 +462,13 @@ rows, grad_cam_rows = (
     for name in ("10_layer_cam", "08_grad_cam")
 )
 NAMES = ("LayerCAM", "LayerCAM, a stage earlier", "Sobel edges", "centred Gaussian")
+key = {name: name for name in (*NAMES[:2], "Grad-CAM", "Sobel edges")}
+key["centred Gaussian"] = "a spot in the middle"
 with chart(
-    "Where is the evidence? Margin, evidence against the rest of the object",
-    "AUROC (0.5 is chance)", height=340,
+    "Finer is not truer: on the evidence a stage earlier gains next to nothing (margin)",
+    "AUROC (0.5 is chance); dot: mean, bar: 95 % interval", height=340,
 ) as axes:  # fmt: skip
-    saliency_maps.dots(axes, rows + grad_cam_rows, "evidence: AUROC within object",
-                       ("Grad-CAM", *NAMES))  # fmt: skip
+    saliency_maps.dots(axes, rows + grad_cam_rows, "evidence: AUROC within object", key)
     axes.axvline(0.5, color="#7d7a84", linewidth=1)
 
 # %%
@@ -480,7 +492,8 @@ reason, earlier, edges, spot, untrained = (
     for name in (*NAMES, "LayerCAM, untrained network")
 )
 gain = dict(zip(saliency_maps.PAIR_NAMES, (earlier - reason).round(2).tolist()))
-print("a stage earlier, on the evidence:", gain)
+for name, gained in gain.items():
+    print(f"{name:16s} a stage earlier, on the evidence: {gained:+.2f}")
 assert max(gain.values()) < 0.1 and gain["flamingo/swan"] < -0.1 and gain["robin/wren"] < -0.05
 control = np.max([edges, spot, untrained], 0)
 assert (reason > control + 0.1)[[4, 5]].all()  # robin, cup
@@ -523,7 +536,7 @@ for kind in ("spider", "zebra", "robin"):
 #
 # Back to the page with the cat and the dog. It has no zebra and no teapot, and the network gives
 # neither a chance. Ask LayerCAM for each at the last layer. Which map is most like the cat's?
-# Guess, then choose the class, the layer and the method.
+# Guess, then choose the class (`target`), the layer and the method, and another `page`.
 
 # %%
 cams = {kind: layer_cam(net.model, x, net.index(kind), LAST)
@@ -540,15 +553,16 @@ assert net.model(x).softmax(1)[0, [net.index("zebra"), net.index("teapot")]].max
 
 # %%
 def look(net, layer=LAST, method="LayerCAM", target="cat", page=8):
-    """Draw a class map of any layer over a page with a cat and a dog."""
+    """Draw a class map of any layer beside a page with a cat and a dog."""
     scene = draw_scene(page, ["cat", "dog"])
     x = net.tensor(scene.image)
     cam = METHODS[method](net.model, x, net.index(target), layer)
     on_cat, on_dog = (thing.mask for thing in scene.objects)
     part = share(enlarge(cam, x.shape[-2:])[0].cpu(), on_cat, on_cat | on_dog).value
-    words = f"{method} for {target}, {cam.shape[1]} × {cam.shape[2]} cells.\n"
+    words = f"Left: the page. Right: {method} for {target}, {cam.shape[1]} × {cam.shape[2]} cells, "
+    words += "on its own scale.\n"
     words += f"Of what lies on the two, {part:.0%} lies on the cat." if cam.any() else "Empty."
-    return np.hstack([scene.image, glow(cam)]), words
+    return saliency_maps.side_by_side(scene.image, glow(cam)), words
 
 
 # %%
@@ -566,29 +580,29 @@ for kind, value in like_the_cat.items():
 
 # %% [markdown]
 # Where losses do not count, even an absent class has a map. And the fusion: what does a large
-# $\gamma$ do to the early layers' part?
+# $\gamma$ (`gamma`) do to the early layers' part?
 
 
 # %%
-def mixture(net, gamma=2.0, kind="church", seed=21):
+def mixture(net, gamma=2.0, kind="church", page=21):
     """Fuse four layers' maps of one page, and say how much of the page the result covers."""
-    scene = draw_scene(seed, kind, extent=0.7, place=(0.5, 0.55))
+    scene = draw_scene(page, kind, extent=0.7, place=(0.5, 0.55))
     x = net.tensor(scene.image)
     values = fused(net.model, x, net.index(kind), gamma)
     covered = (values > 0.5).float().mean().item()
-    words = f"γ = {gamma:g}: {covered:.0%} of the page is above half of the maximum."
+    words = f"{covered:.0%} of the page is above half of the maximum."
     return overlay(scene.image, values[0].cpu(), limit=1.0), words
 
 
 fusion = explore(
     partial(mixture, net), strip=("gamma", [0.5, 1.0, 2.0, 4.0, 8.0]), gamma=(0.5, 8.0, 0.5),
-    kind=list(KINDS), seed=(0, 40),
+    kind=list(KINDS), page=(0, 40),
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## In the wild, and where it breaks
 #
-# The same functions on a photograph, and on a network trained on photographs, at four of its
+# The same functions on a photograph, and on a network trained on photographs, at three of its
 # depths.
 
 # %%
@@ -607,7 +621,8 @@ if wild is not None:
         (wild.image(photograph), f"as the network sees it: {best.label}, {best.probability:.2f}"),
         *((laid_over(wild, photograph, cam), f"{layer}: {cam.shape[1]} × {cam.shape[2]} cells")
           for layer, cam in cams.items()),
-        title="LayerCAM at three depths of a real network",
+        title="On a photograph the deep layer lights the brow, the early one the tip of the nose: "
+        "nobody can say which is right (each map on its own scale)",
     )  # fmt: skip
 
 # %% [markdown]
@@ -618,28 +633,39 @@ if wild is not None:
 # %%
 unlearned = [random_top(net.model, 1, seed) for seed in range(3)]
 CHECKED = {"Grad-CAM, signed": partial(grad_cam, relu=False), "LayerCAM": layer_cam}
-kept = {
-    (name, layer): np.mean([
+stays = {
+    (name, layer): [
         cosine(method(net.model, x, cat, layer=layer), method(model, x, cat, layer=layer))
         for model in unlearned
-    ])
+    ]
     for name, method in CHECKED.items() for layer in (LAST, EARLY)
 }  # fmt: skip
-print(", ".join(f"{name} at {layer}: {value:.2f}" for (name, layer), value in kept.items()))
+kept = {key: np.mean(values) for key, values in stays.items()}
+for (name, layer), value in kept.items():
+    print(f"{name:16s} at {layer:11s} cosine with the trained network's map: {value:.2f}")
 assert kept["LayerCAM", LAST] > 0.85 and kept["LayerCAM", LAST] > kept["Grad-CAM, signed", LAST]
 
 # %%
+drawn = [layer_cam(model, x, cat, LAST) for model in (net.model, *unlearned[:2])]
+peaks = [[enlarge(cam, x.shape[-2:])[0].cpu()[thing.mask].max().item() for thing in scene.objects]
+         for cam in drawn]  # fmt: skip
+as_bright = [on_dog / on_cat for on_cat, on_dog in peaks]
+print("brightest on the dog, as a share of the cat:", ", ".join(f"{one:.0%}" for one in as_bright))
+assert min(as_bright[1:]) > as_bright[0] + 0.2
+
+# %%
+same = stays["LayerCAM", LAST]
+names = "trained", f"last layer random: cosine {same[0]:.2f}", f"another one: cosine {same[1]:.2f}"
 show(
-    *((laid_over(net, x, layer_cam(model, x, cat, LAST)), name)
-      for model, name in ((net.model, "trained"), (unlearned[0], "last layer random"),
-                          (unlearned[1], "another random one"))),
-    title="LayerCAM for the cat: the last layer may be anything, the map stays much the same",
-)  # fmt: skip
+    *((laid_over(net, x, cam), name) for cam, name in zip(drawn, names)),
+    title="LayerCAM for the cat. With a random last layer the dog lights up as well; "
+    "the places stay (each map on its own scale)",
+)
 
 # %% [markdown]
-# Failed, at the last layer: the map of the class is nearly the map of *whatever is active*. The
-# reason is lesson 03's. A mean of many non-negative channels with non-negative weights is nearly
-# the same for any weights.
+# Failed, at the last layer: the *places* stay, and which animal is meant does not. The map of the
+# class is nearly the map of *whatever is active*. The reason is lesson 03's. A mean of many
+# non-negative channels with non-negative weights is nearly the same for any weights.
 #
 # **What popular code does differently.** Some packages stretch every map by its own minimum and
 # maximum before anybody can see how weak it was, and an empty map becomes NaN. Some scale *all*
@@ -660,15 +686,17 @@ show(
 # @title Solution 1
 values, weights = layer_slopes(net.model, x, cat, LAST)
 gains, losses = ((sign * weights).relu().mul(values).sum(1) for sign in (1, -1))
+large = [enlarge(one, x.shape[-2:])[0].cpu() for one in (gains, losses)]
+worth = [one[scene.objects[1].mask].sum().item() / 16**2 for one in large]  # a cell: 16² pixels
 limit = float(torch.maximum(gains, losses).max())
+faint = float((large[0] - large[1])[scene.objects[1].mask].abs().max())
 show(
-    (laid_over(net, x, gains, limit), "gains: LayerCAM"),
-    (laid_over(net, x, losses, limit), "losses: what it drops"),
-    (laid_over(net, x, gains - losses, limit, True), "gains minus losses: signed Grad-CAM"),
-    title="On the dog the losses outweigh the gains; only their difference knows it",
-)
-on_dog = scene.objects[1].mask
-worth = [enlarge(one, x.shape[-2:])[0].cpu()[on_dog].sum().item() for one in (gains, losses)]
+    (laid_over(net, x, gains, limit), f"gains (LayerCAM): on the dog {worth[0]:.1f} logits"),
+    (laid_over(net, x, losses, limit), f"losses, left out: on the dog {worth[1]:.1f} logits"),
+    (laid_over(net, x, gains - losses, faint, True),
+     "gains minus losses, on a scale for the dog: red for, blue against"),
+    title="On the dog the losses outweigh the gains by a little; only the difference knows it",
+)  # fmt: skip
 assert worth[1] > worth[0]
 
 # %% [markdown]

@@ -61,7 +61,9 @@ from cnnvis_helpers.lessons.guided_backprop import (
     pick_channel,
     strongest_pages,
     tinted,
+    window_of,
 )
+from cnnvis_helpers.lessons.saliency_maps import side_by_side, with_boxes
 from cnnvis_helpers.networks import class_score
 from cnnvis_helpers.picturebook import KINDS, TWIN, draw_scene
 from cnnvis_helpers.picturebook.truth import randomized
@@ -69,7 +71,8 @@ from cnnvis_helpers.picturebook.truth import randomized
 # %% [markdown]
 # Here is where we are going: channels of an early, a middle and a late layer, and for each the
 # picture that it likes best. Nobody drew these; every one was found by climbing. They are cut from
-# an atlas of all channels, which the lesson's own functions make (`make gallery`).
+# an atlas of all channels, which the lesson's own functions make (`make gallery`). Above: a network
+# that has learned the picture book. Below: SqueezeNet, which has learned from photographs.
 
 # %%
 ATLAS = {
@@ -96,12 +99,12 @@ CHOSEN = {
     "picturebook": ((2, 20), (88, 96), (94, 139)), "squeezenet1_0": ((28, 45), (47, 80), (58, 129)),
 }  # fmt: skip
 show(
-    *((atlas_tile(name, layer, k), f"{layer.split('.expand')[0]}, {k}")
+    *((atlas_tile(name, layer, k), f"{depth}, channel {k}")
       for name, some in CHOSEN.items()
-      for layer, channels in zip(ATLAS[name], some) for k in channels),
-    columns=6, height=76,
-    title="Early, middle, late: bars, then scales and weaves, then faces and eyes. "
-    "Above: learned from the picture book. Below: from photographs",
+      for depth, layer, channels in zip(("early", "middle", "late"), ATLAS[name], some)
+      for k in channels),
+    columns=6, height=112,
+    title="Early, middle, late: bars, then scales and weaves, then faces and eyes",
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -122,11 +125,11 @@ best = strongest_pages(net.model, batch, LAST, unit, count=4).tolist()
 # %%
 show(
     *((pages[i].image, " and ".join(pages[i].kinds)) for i in best),
-    height=120, title=f"The pages that channel {unit} likes best, of 64: what do they share?",
+    height=150, title=f"The pages that channel {unit} likes best, of 64: what do they share?",
 )
 
 # %% [markdown]
-# Legs, feelers, a dark body, a floor below, a wall behind. **A page shows what a unit responds to,
+# Legs, a dark body, ground below. **A page shows what a unit responds to,
 # not what it needs.** It may want the legs alone, and the pages cannot say so, because in the book
 # legs never come without a body. To pull apart what always occurs together, we have to leave the
 # pages behind and *make* an input.
@@ -396,9 +399,9 @@ judge = load_network("picturebook_b")
 # %%
 says = {name: judge.predict(x, top=1)[0].label for name, (x, _) in climbed.items()}
 show(
-    *((net.image(x), f"{name}: {values[0].item():.1f} to {values[-1].item():.0f}; "
-       f"a second network says: {says[name]}") for name, (x, values) in climbed.items()),
-    height=104, title="On the sphere of pixels: a logit far above any page's, and static",
+    *((net.image(x), f"{name}: {values[0].item():.1f} to {values[-1].item():.0f}\n"
+       f"second network: {says[name]}".replace("-", "−")) for name, (x, values) in climbed.items()),
+    height=160, title="On the sphere of pixels: a logit far above any page's, and static",
 )  # fmt: skip
 highest = net.model(batch)[:, spider].max().item()
 print(f"the spider's logit: {climbed['logit'][1][-1].item():.0f}; on 64 pages up to {highest:.0f}")
@@ -459,7 +462,8 @@ assert all(1.2 < fall < 1.7 for fall in falls.values())
 # A law of nature, nearly (Field, 1987): the size of a wave falls like $1/f^{\,a}$ with its
 # frequency $f$, and $a$ lies between 1.2 and 1.7 here, for drawings and photographs alike. Colour
 # has a law too: the three channels rise and fall together. We measure it on the *logit* of each
-# pixel, $\log \frac{p}{1-p}$, for a reason that comes in a moment.
+# pixel, $\log \frac{p}{1-p}$ (the same word, for a number between 0 and 1 in place of a class), for
+# a reason that comes in a moment.
 
 # %%
 values = torch.logit(samples, eps=0.02).permute(1, 0, 2, 3).flatten(1)  # (3, all pixels)
@@ -542,7 +546,7 @@ def decorrelated(net, decay=DECAY, floor=FLOOR, colours=COLOURS):
 painted = decorrelated(net)(CONTRAST * white_noise(net, 128))
 low, high = valid_range(net)
 assert (painted >= low).all() and (painted <= high).all()
-assert decorrelated(net)(torch.zeros(1, 3, 8, 8)).abs().max() < 1e-5
+assert decorrelated(net)(torch.zeros(1, 3, 8, 8, device=net.device)).abs().max() < 1e-5
 
 # %% [markdown]
 # Is it the Fourier transform that helps? No. Waves are merely other axes of the same space, a
@@ -636,8 +640,8 @@ words = [judge.predict(x, top=1)[0].label for x in rungs]
 show(
     *((net.image(CONTRAST * x if k == 0 else x), name)
       for k, (x, name) in enumerate(zip(noise, ladder))),
-    *((net.image(x), f"a second network: {word}") for x, word in zip(rungs, words)),
-    columns=4, height=112,
+    *((net.image(x), f"second network: {word}") for x, word in zip(rungs, words)),
+    columns=4, height=150,
     title="Above the start, below the spider: each rung changes the ruler, never the question",
 )  # fmt: skip
 assert words[-1] == "spider"
@@ -673,7 +677,7 @@ film[60] = images.cpu()
 
 # %%
 with torch.no_grad():
-    scores = net.model(batch)  # (64, 16)
+    scores = torch.cat([net.model(few) for few in batch.split(8)])  # (64, 16)
     reached = net.model(images).diagonal()  # the order of kinds is that of the classes
 assert classes == list(range(16))
 surest = scores.argmax(0).tolist()  # for each class, the page with the highest logit
@@ -681,9 +685,10 @@ four = [kinds.index(kind) for kind in ("spider", "robin", "church", "dog")]
 
 # %%
 show(
-    *((net.image(images[i : i + 1]), f"{kinds[i]}: {reached[i].item():.0f}") for i in four),
-    *((pages[surest[i]].image, f"surest page: {scores[surest[i], i].item():.0f}") for i in four),
-    columns=4, height=136,
+    *((net.image(images[i : i + 1]), f"{kinds[i]}: logit {reached[i].item():.0f}") for i in four),
+    *((pages[surest[i]].image, f"surest page: logit {scores[surest[i], i].item():.0f}")
+      for i in four),
+    columns=4, height=150,
     title="Legs without bodies, breasts without birds, spires without churches, faces without dogs",
 )  # fmt: skip
 assert all(reached[i] > 1.5 * scores[surest[i], i] for i in four)
@@ -694,17 +699,18 @@ assert all(reached[i] > 1.5 * scores[surest[i], i] for i in four)
 # times; and nothing is gained by the rest of the body. The logits lie far above any page's. What is
 # shown is what the score pays for, bare and repeated.
 #
-# Is it the right evidence? The book's card (lesson 00) knows what this network uses, by drawn
-# swaps: of cat and dog the *muzzle*, hardly the ears; of the spider the legs, on both sides alike;
-# of robin and wren breast and face; of the church steeple and window. Look again at the four: that
-# is what was drawn. Now the other twelve, some of which are harder to read.
+# Is it the right evidence? The network's card, in `data/README.md`, says what it uses, measured by
+# lesson 00's drawn swaps: of cat and dog the *muzzle*, hardly the ears; of the spider the legs, on
+# both sides alike; of robin and wren breast and face; of the church steeple and window. Look again
+# at the four: that is what was drawn. Now the other twelve, some of which are harder to read.
 
 # %%
 twelve = [i for i in range(16) if i not in four]
 show(
-    *((net.image(images[i : i + 1]), f"{kinds[i]}: {reached[i].item():.0f}") for i in twelve),
-    columns=6, height=88, title="The other twelve: what each score pays for",
-)
+    *((net.image(images[i : i + 1]), f"{kinds[i]}: logit {reached[i].item():.0f}")
+      for i in twelve),
+    columns=6, height=136, title="The other twelve: what each score pays for",
+)  # fmt: skip
 
 # %% [markdown]
 # The zebra may disappoint. There are short dark bars in rows, but no striped coat: a bar beside a
@@ -772,8 +778,8 @@ assert 0.6 < table["pixels"][0] < table["natural coordinates"][0] - 0.05
 assert max(table["untrained network"][0], table["the painted start"][0]) < 0.25
 
 # %% [markdown]
-# Climbed **in natural coordinates**, nearly all pictures are recognised by a network that had no
-# part in making them, and by the evidence alone: there are no bodies to go by. The controls say
+# Climbed **in natural coordinates**, all 32 pictures are recognised by a network that had no part
+# in making them, and by the evidence alone: there are no bodies to go by. The controls say
 # that neither the coordinates nor the noise do it.
 #
 # Climbed **in pixels**, fewer are; but look how many still are. We had expected static to mean
@@ -791,7 +797,7 @@ assert max(table["untrained network"][0], table["the painted start"][0]) < 0.25
 #
 # The film of the climbs: 60 steps in natural coordinates (left) and in pixels (right). Stop the
 # left one early, after 6 steps. Of how many of its 16 pictures is the second network sure already?
-# Guess; then move through the 16 units, and through the steps. When do *you* see a robin?
+# Guess; then move through the 16 kinds, and through the steps. When do *you* see a robin?
 
 # %%
 pixel_film[60] = found["pixels"][0].cpu()
@@ -815,20 +821,21 @@ assert all(own[name, 6].mean() > 0.9 for name in films)
 
 
 # %%
-def projector(net, films, own, others, unit="robin", step=60):
+def projector(net, films, own, others, kind="robin", step=60):
     """Show one step of both films, and what two networks say of it."""
-    i, row, words = list(KINDS).index(unit), [], f"{unit}, step {step}. Probability of {unit}\n"
-    for name, some in films.items():
+    i, row = list(KINDS).index(kind), []
+    words = f"Left: natural coordinates. Right: pixels.\nProbability of {kind}\n"
+    for side, (name, some) in zip(("left", "right"), films.items()):
         row.append(net.image(some[step][i : i + 1]).resize((224, 224), Image.BICUBIC))
-        words += f"{name}: here {own[name, step][i]:.2f}, second network "
+        words += f"{side}: climbed network {own[name, step][i]:.2f}, second network "
         words += f"{others[name, step][i]:.2f}\n"
-    return np.hstack(row), words
+    return side_by_side(*row), words
 
 
 # %%
 knob = explore(
-    partial(projector, net, films, own, others), strip=("step", [0, 6, 12, 24, 60]), width=448,
-    unit=list(KINDS), step=(0, 60, 6),
+    partial(projector, net, films, own, others), strip=("step", [0, 6, 12, 60]), width=456,
+    kind=list(KINDS), step=(0, 60, 6),
 )  # fmt: skip
 
 # %%
@@ -838,7 +845,7 @@ for step in (6, 12, 60):
 
 # %% [markdown]
 # Now turn the ruler itself. At decay 0 all waves have the same price, and grain is back; far above
-# nature's 1.25 only soft shadows can be afforded. And the contrast: how long is the sphere?
+# our 1.25 only soft shadows can be afforded. And the contrast: how long is the sphere?
 
 
 # %%
@@ -851,11 +858,12 @@ def ruler(net, judge, decay=1.25, contrast=0.5):
     says = " and ".join(judge.predict(one[None], top=1)[0].label for one in x)
     scores = " and ".join(f"{value:.0f}" for value in values[-1].tolist())
     row = [net.image(one[None]).resize((224, 224), Image.BICUBIC) for one in x]
-    return np.hstack(row), f"contrast {contrast:.1f}: logits {scores}. Second network: {says}."
+    words = f"Left: spider. Right: church. Contrast {contrast:.1f}: logits {scores}. "
+    return side_by_side(*row), words + f"Second network: {says}."
 
 
 rule = explore(
-    partial(ruler, net, judge), strip=("decay", [0.0, 0.5, 1.0, 1.5, 2.0]), slow=True, width=448,
+    partial(ruler, net, judge), strip=("decay", [0.0, 0.5, 1.0, 1.5, 2.0]), slow=True, width=456,
     decay=(0.0, 2.0, 0.25), contrast=(0.1, 1.5, 0.1),
 )  # fmt: skip
 
@@ -936,30 +944,47 @@ if wild is not None:
     rooms[wild.name] = wild, shots, peaks(wild.model, shots, ATLAS[wild.name])
 
 # %% [markdown]
-# Now slide to a channel, and compare three views of it: what it likes best (the atlas), the pages
-# of 64 on which it responds most (for SqueezeNet, of three photographs), and what feeds that
-# response on the first of them (lesson 03's guided gradient). Where they agree, you may begin to
-# trust a name for it.
+# Now choose a layer, slide to a channel, and compare three views of it: what it likes best (the
+# atlas), the pages of 64 on which it responds most (for SqueezeNet, of three photographs), and what
+# feeds its strongest response on the first of them (lesson 03's guided signal, cut to the window in
+# the yellow frame). Where they agree, you may begin to trust a name for it.
 
 
 # %%
-def card(rooms, page=("picturebook", "features.10"), channel=40):
-    """Show a channel: its tile, its two strongest pages, and its guided gradient on the first."""
-    name, layer = page
+def feeding(net, x, layer, k, least=48):
+    """Find what feeds channel k's strongest response on x (1, 3, H, W): a window, its signal."""
+    signal = filter_gradient(net.model, x, layer, k)[0]  # (3, H, W)
+    spots, side = signal.abs().amax(0).nonzero(), signal.shape[-1]
+    if not len(spots):  # a channel that is silent on this page
+        return (slice(0, side), slice(0, side)), tinted(signal)
+    extent = int((spots.amax(0) - spots.amin(0)).max()) + 1
+    rows, columns = window_of(signal, min(max(least, extent), side))
+    return (rows, columns), tinted(signal[:, rows, columns])
+
+
+# %%
+def card(rooms, layer=("picturebook", "features.10"), channel=40):
+    """Show a channel: its tile, its two strongest pages, and what feeds it on the first."""
+    name, layer = layer
     net, batch, highest = rooms[name]
     k = min(channel, highest[layer].shape[1] - 1)
     first, second = highest[layer][:, k].topk(2).indices.tolist()
-    signal = tinted(filter_gradient(net.model, batch[[first]], layer, k, place="all"))
-    tile = atlas_tile(name, layer, k).resize((224, 224), Image.LANCZOS)
-    row = [tile, net.image(batch[[first]]), to_picture(signal), net.image(batch[[second]])]
-    words = f"{layer}, {k}\nlargest response {highest[layer][first, k]:.1f}\n"
-    return np.hstack(row), words + "best picture, strongest page, what feeds it there, second page"
+    (rows, columns), signal = feeding(net, batch[[first]], layer, k)
+    frame = columns.start, rows.start, columns.stop, rows.stop
+    page = with_boxes(net.image(batch[[first]]), frame)
+    quarters = atlas_tile(name, layer, k), page, to_picture(signal), net.image(batch[[second]])
+    quarters = [one.resize((224, 224), Image.LANCZOS) for one in quarters]
+    halves = side_by_side(*quarters[:2]), side_by_side(*quarters[2:])
+    words = f"{layer}, channel {k}: largest response {highest[layer][first, k]:.1f}\n"
+    words += "Upper left: its best picture. Upper right: its strongest page. Lower left: what "
+    words += "feeds it in the frame (grey is zero). Lower right: its second page."
+    return np.vstack([halves[0], np.full((8, 456, 3), 255, np.uint8), halves[1]]), words
 
 
 # %%
 browser = explore(
-    partial(card, rooms), strip=("channel", [40, 88, 96]), width=720, channel=(0, 191),
-    page={f"{name}, {layer}": (name, layer) for name in rooms for layer in ATLAS[name]},
+    partial(card, rooms), strip=("channel", [40, 88]), width=456, channel=(0, 191),
+    layer={f"{name}, {layer}": (name, layer) for name in rooms for layer in ATLAS[name]},
 )  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -990,24 +1015,26 @@ if wild is not None:
     show(
         *((wild.image(one[None]), f"{name}: the network says {best.label}, {best.probability:.2f}")
           for name, one, best in zip(names, real, answers)),
-        height=160, title="ImageNet's flamingo, zebra, church and teapot, by the same climb",
+        height=160,
+        title="ImageNet's classes, by the same climb: nearly whole birds, buildings, pots",
     )  # fmt: skip
     assert (grown[-1] > grown[0]).all()
 
 # %% [markdown]
-# These are closer to whole things than the book's: a thousand classes leave little room for the
-# cheap evidence of sixteen. Colours and contrast are again the ruler's.
+# These are closer to whole things than the book's, perhaps because a thousand classes leave little
+# room for the cheap evidence of sixteen. Colours and contrast are again the ruler's.
 
 # %% [markdown]
 # **A check that it can fail.** If the pictures show what was *learned*, a network that has learned
 # nothing should not have any such. We climbed one, and the second network was at chance with its
-# pictures. And to look at? There is one, beside its trained sister's.
+# pictures. And to look at? There are two, each beside its trained sister's.
 
 # %%
 show(
-    *((net.image(found[name][0][[four[2]]]), f"{word}: church")
+    *((net.image(found[name][0][[i]]), f"{word}: {kinds[i]}")
+      for i in (four[2], four[0])
       for name, word in (("natural coordinates", "trained"), ("untrained network", "untrained"))),
-    height=104, title="The same climb, nothing learned: natural colours, no form",
+    height=160, title="The same climb, nothing learned: natural colours, dabs, no form",
 )  # fmt: skip
 
 # %% [markdown]
@@ -1078,8 +1105,8 @@ print(f"class:  first answer {theirs[0]:.0%}, before its twin {theirs[1]:.0%}")
 both = (found["natural coordinates"][0], rather)
 show(
     *((net.image(x[[1]]), f"zebra{word}") for x, word in zip(both, ("", " − horse"))),
-    height=104,
-    title="A class, and the same class rather than its twin",
+    height=190,
+    title="Zebra: dark dabs. Zebra rather than horse: bands",
 )
 assert ours[1] > 0.8 and ours[0] <= theirs[0]
 

@@ -102,7 +102,8 @@ assert off < 0.1
 #
 # One term in that loop, `rough`, has nothing to do with the network: it asks for a smooth
 # picture. What is it for? Leave it out, and go to the last stage, 192 maps of $10 \times 10$
-# cells.
+# cells. By how much a picture *misses* a code is told as a share, like `off` above: the squared
+# distance of the two codes, divided by the squared length of the one that is wanted.
 
 
 # %%
@@ -144,9 +145,10 @@ reached = miss(representation(net.model, naive, "features.15"), goal).item()
 
 # %%
 show(
-    (scene.twin().image, f"the zebra's twin: its code misses by {miss(other, goal).item():.0%}"),
-    (net.image(naive), f"the result: it misses by {reached:.1%}"),
-    height=112,
+    (scene.image, "the zebra: its code is wanted"),
+    (scene.twin().image, f"its twin, the horse: misses by {miss(other, goal).item():.0%}"),
+    (net.image(naive), f"noise, found by descent: misses by {reached:.1%}"),
+    height=150,
     title="To the last stage, the noise is far more like the zebra than the horse is",
 )
 assert reached < 0.1 < 0.5 < miss(other, goal).item()
@@ -370,23 +372,24 @@ for name in ("features.4", "features.15"):
 # fading to zero by the end. Now $\eta = 0.03$ means "3 % of a picture per step" anywhere.
 #
 # **Steps that look like pictures.** A descent in pixels treats a fine grain and a soft shadow
-# alike. Lesson 11 measured that pictures do not: the size of a wave falls about as one over its
-# frequency $f$, and the three colours go up and down together. There we moved to coordinates $u$
-# in which all directions are equally natural, $x = C^{1/2} u$. By the chain rule the slope in $u$
-# is $C^{1/2} \nabla_x E$, so that a step in $u$ moves the picture by
+# alike. Lesson 11 measured that pictures do not: the size of a wave falls like $1/f^{\,a}$ with
+# its frequency $f$, with $a$ between 1.2 and 1.7, and the three colours go up and down together.
+# There we moved to coordinates $u$ in which all directions are equally natural, $x = C^{1/2} u$.
+# By the chain rule the slope in $u$ is $C^{1/2} \nabla_x E$, so that a step in $u$ moves the
+# picture by
 #
 # $$\Delta x = C^{1/2} \Delta u = -\eta\, C^{1/2} C^{1/2}\, \nabla_x E = -\eta\, C\, \nabla_x E:$$
 #
 # plain descent, with the slope *filtered*. The whole $C$ falls faster than $1 / f^2$; with so much
-# filtering, edges were still soft after sixty steps when we tried. We take $1 / f$, half of the
-# way.
+# filtering, edges were still soft after sixty steps when we tried. We take $1 / f$, less
+# than half of the way.
 
 
 # %%
 def like_a_picture(slope, smooth=1.0, colour=0.8):
     """Filter a gradient (B, 3, H, W) as pictures vary: waves by 1 / f^smooth, colours together.
 
-    smooth: from 0, all frequencies f alike, to about 2, all of C. colour: how alike the colours
+    smooth: from 0, all frequencies f alike, to about 2.5, all of C. colour: how alike the colours
     are, from 0 to below 1. The filter is symmetric and positive: descent stays descent.
     """
     sizes = wave_sizes(*slope.shape[2:], decay=smooth, floor=1).to(slope)
@@ -489,7 +492,7 @@ misses = {
 }
 show(
     *((net.image(one), f"{name}: misses by {misses[name]:.1%}") for name, one in cooked.items()),
-    height=140,
+    height=150,
     title="One code, four pictures: what makes them pretty is not the network",
 )
 assert max(misses.values()) < 0.1
@@ -527,25 +530,28 @@ inverted = {
 # %%
 def short(layer):
     """Shorten a layer's name to fit below a small picture."""
-    return layer.replace("features", "f")
+    return {"avgpool": "mean", "classifier": "logits"}.get(layer, layer.replace("features", "f"))
 
 
 # %%
 def rows(net, book, inverted, which):
     """Line up pages and their inversions, a page a row, layers from left to right."""
+    stages = [f"stage {n}, {short(name)}" for n, name in enumerate(inverted, 1) if "." in name]
+    stages += ["mean over the page", "logits"]
     panels = []
     for i in which:
-        last = i == which[-1]
-        panels.append((book[i].image, "the page" if last else ""))
-        for name, many in inverted.items():
-            panels.append((net.image(many[i : i + 1]), short(name) if last else ""))
+        panels.append((book[i].image, book[i].kinds[0]))
+        for words, many in zip(stages, inverted.values()):
+            panels.append((net.image(many[i : i + 1]), words if i == which[0] else ""))
     return panels
 
 
 # %%
 show(
-    *rows(net, book, inverted, [0, 1, 2]), columns=9, height=88,
+    *rows(net, book, inverted, [0, 1, 2]), columns=9, height=94,
     title="Stage by stage: the sky goes first, then outlines; stripes, legs, some pink stay",
+    alt="Three pages, a zebra, a spider and a flamingo, each inverted from eight layers. The sky "
+    "fades first, then the outlines. From the last layers come patches of stripes, legs and pink.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -592,7 +598,7 @@ with chart(
     "inverted layer", "1: as on the page", width=760, height=260,
 ) as axes:  # fmt: skip
     axes.plot([one for one, _ in left.values()], "o-", label="margin over the twin, this network")
-    axes.plot([two for _, two in left.values()], "o-", label="margin over the twin, picturebook_b")
+    axes.plot([two for _, two in left.values()], "o-", label="margin over the twin, second network")
     axes.plot([one for one, _ in pixels.values()], "o-", label="pixels follow the page")
     axes.plot([two for _, two in pixels.values()], "o-", label="pixels follow the twin's page")
     axes.set_xticks(range(len(STAGES)), list(map(short, STAGES)))
@@ -632,20 +638,21 @@ with torch.no_grad():
 # %%
 print("measured at ", "".join(f"{short(at):>11s}" for at in STAGES))
 for name, row in zip(STAGES, table):
-    print(f"{name:12s}", "".join(f"{value:11.2f}" for value in row))
-
-# %%
+    print(f"{short(name):12s}", "".join(f"{value:11.2f}" for value in row))
 apart = {
     at: miss(representation(net.model, twins, at), code).sqrt().mean().item()
     for at, code in codes.items()
 }
-print("the twin's code is off by", {at: round(value, 2) for at, value in apart.items()})
+print(f"{'the twin':12s}", "".join(f"{value:11.2f}" for value in apart.values()))
+
+# %%
 assert (np.diag(table) < 0.5 * np.array(list(apart.values()))).all()
 assert (table[6, :4] > 0.8).all()
 
 # %% [markdown]
-# (Distance over length of the code, the mean of eight pages; 0 is equal.) Read a row. An inversion
-# is right at its own layer and above it, and wrong below. That of `avgpool` is right there and at
+# (Distance over length of the code, the mean of eight pages; 0 is equal. Each row is the inversion
+# of one layer; in the last row stands the page's twin itself.) Read a row. An inversion is right at
+# its own layer and above it, and wrong below. That of the mean over the page is right there and at
 # the logits; at the first stages it is about as far off as nothing at all would be. It is a
 # picture that *this layer* takes for the page. The layers below it, on the way to the very same
 # answer, see something else.
@@ -677,13 +684,13 @@ logits = {name: margins(net, three, ["zebra"] * 3) for name, three in trios.item
 
 # %%
 panels = [
-    (net.image(three[i : i + 1]),
-     f"{logits[name][i]:+.1f}" + (f"\n{name}" if i == 2 else ""))
+    (net.image(three[i : i + 1]), (f"{name}\n" if i == 0 else "")
+     + f"zebra − horse {logits[name][i]:+.1f}".replace("-", "−"))
     for i in range(3) for name, three in trios.items()
 ]  # fmt: skip
 show(
-    *panels, columns=4, height=112,
-    title="Three inversions of each code. Pictures part ways; zebra − horse (below) does not",
+    *panels, columns=4, height=150,
+    title="Three inversions of each code: pictures part ways, the margin (below each) does not",
 )  # fmt: skip
 
 # %%
@@ -711,14 +718,14 @@ answer, another = (one.predict(disguised, top=1)[0] for one in (net, second))
 
 # %%
 show(
-    (net.image(horse), f"the horse: {net.predict(horse, top=1)[0].label}"),
+    (net.image(horse), f"the horse: the network says {net.predict(horse, top=1)[0].label}"),
     (net.image(disguised), f"inverted from there: {answer.label}; the code misses by {off:.1%}"),
-    height=124,
+    height=190,
     title="The zebra's code has a horse among its inversions",
 )
 moved = ((disguised - horse).norm() / (page - horse).norm()).item()
 print(f"moved by {moved:.0%} of the way from horse to zebra")
-print(f"picturebook_b says: {another.label}, {another.probability:.2f}")
+print(f"the second network says: {another.label}, {another.probability:.2f}")
 assert answer.label == another.label == "zebra" and off < 0.02 and moved < 0.3
 
 # %% [markdown]
@@ -737,8 +744,9 @@ assert answer.label == another.label == "zebra" and off < 0.02 and moved < 0.3
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
 #
-# Here are the zebra's inversions at six layers, each with five weights of total variation. The
-# strongest weight leaves little but a few smooth patches. How much does that cost?
+# Here are the inversions of the first page above, the zebra, at six layers, each with five weights
+# of total variation. The strongest weight leaves little but a few smooth patches. How much does
+# that cost?
 
 # %%
 DEPTHS = ["features.1", "features.4", "features.7", "features.10", "features.15", "avgpool"]
@@ -770,23 +778,21 @@ assert first > 40 and last < 10
 
 
 # %%
-def look(net, album, page, goals, layer=3, tv_level=1, step=4):
+def look(net, album, goals, layer="features.10", smoothing=0.5, step=48):
     """Look up one inversion of the zebra, and measure its miss and its margin."""
-    name, weight = DEPTHS[layer], WEIGHTS[tv_level]
-    picture = album[name, weight][step]
+    picture = album[layer, smoothing][step // 12]
     with torch.no_grad():
-        off = miss(representation(net.model, picture, name), goals[name][:1]).item()
+        off = miss(representation(net.model, picture, layer), goals[layer][:1]).item()
     margin = margins(net, picture, ["zebra"]).item()
-    words = f"{name}, TV weight {weight:g}, step {12 * step}\n"
-    words += f"misses by {off:.1%}\nzebra − horse {margin:+.1f}"
-    return np.hstack([page, net.image(picture)]), words
+    words = f"{layer}, step {step}\nmisses the code by {off:.1%}\nzebra − horse {margin:+.1f}"
+    return net.image(picture), words.replace("-", "−")
 
 
 # %%
 knob = explore(
-    partial(look, net, album, book[0].image, codes), strip=("tv_level", [0, 1, 2, 3, 4]), width=560,
-    layer=(0, 5), tv_level=(0, 4), step=(0, 4),
-)  # fmt: skip
+    partial(look, net, album, codes), strip="smoothing", layer=DEPTHS,
+    smoothing={f"weight {tv:g}": tv for tv in WEIGHTS}, step=(0, 48, 12),
+)
 
 # %% [markdown]
 # There is no weight at which the picture is "right". A weak prior leaves grain that the code does
@@ -834,7 +840,7 @@ if wild is not None:
             one = many[i : i + 1]
             panels.append((wild.image(one), f"{short(name)}: {wild.predict(one, top=1)[0].label}"))
     show(
-        *panels, columns=5, height=104,
+        *panels, columns=5, height=136,
         title="A real network: four modules deep, it is still nearly the photograph",
     )  # fmt: skip
 
@@ -869,10 +875,12 @@ trained = {name: follow(trios[name][0], page[0], area) for name in returned}
 
 # %%
 show(
-    *((net.image(one), f"{name}, untrained") for name, one in returned.items()),
-    height=96,
+    *((net.image(one), f"{name}, {word}")
+      for name in returned
+      for word, one in (("trained", trios[name][:1]), ("untrained", returned[name]))),
+    height=150,
     title="A network that has learned nothing gives back a zebra, too",
-)
+)  # fmt: skip
 for name in returned:
     line = f"{name:12s} pixels follow the page by {kept[name]:.2f}"
     print(line, f"(trained: {trained[name]:.2f})")
@@ -914,8 +922,8 @@ chimera, _ = invert_representation(net.model, mixed, "features.7", size=160, tv=
 best = net.predict(chimera, top=2)
 show(
     (net.image(chimera), ", ".join(f"{one.label} {one.probability:.2f}" for one in best)),
-    height=108,
-    title="From a code that no picture gave",
+    height=224,
+    title="Left half of a zebra's code, right half of a horse's: one animal, and a torn answer",
 )
 assert {one.label for one in best} == {"zebra", "horse"}
 

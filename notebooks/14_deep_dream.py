@@ -67,7 +67,7 @@ DEEP, LEGS = "features.13", 11  # a late layer, and one of its channels
 
 # %% [markdown]
 # The whole idea is a loop of three lines: ask a layer, take the slope, take a small step up. Here
-# one late channel of the picture-book network dreams of a quiet night.
+# one late channel of the picture book's network dreams of a quiet night.
 
 # %%
 night = draw_scene(3, (), backdrop="night", clutter=0)
@@ -114,7 +114,7 @@ show(
     (night.image, "before"),
     (net.image(plain), f"after: {hot:.0%} of the change sits on a tenth of the page"),
     title="The naive climb: fine, loud, and in a few places only",
-    height=190,
+    height=235,
 )
 assert hot > 0.3
 
@@ -240,10 +240,11 @@ assert rise > 1 and torch.isclose(ahead.abs().mean(), torch.tensor(0.026))
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### In which colours
 #
-# "Steepest" depends on how we measure a step. Take all steps $d$ of one length, $d^\top C^{-1} d
-# = r^2$. Which gains most, $g^\top d$? With a Lagrange multiplier, $g = 2 \lambda C^{-1} d$, so
+# "Steepest" depends on how we measure a step. Take all steps $\delta$ of one length,
+# $\delta^\top C^{-1} \delta = r^2$. Which gains most, $g^\top \delta$? With a Lagrange multiplier,
+# $g = 2 \lambda C^{-1} \delta$, so
 #
-# $$d \;\propto\; C\, g .$$
+# $$\delta \;\propto\; C\, g .$$
 #
 # With $C = 1$ all colours cost the same; that is the original, and it goes to pink and green,
 # which no page has. Let $C$ be the covariance of *this picture's own* colours: a colour is cheap
@@ -269,7 +270,7 @@ def colour_metric(x, palette):
 
 # %%
 generator = torch.Generator().manual_seed(0)
-metric = colour_metric(x, 0.9)[0].double()
+metric = colour_metric(x.cpu(), 0.9)[0].double()
 g = torch.randn(3, generator=generator, dtype=torch.double)
 tries = torch.randn(2000, 3, generator=generator, dtype=torch.double)
 lengths = ((tries @ metric.inverse()) * tries).sum(1).sqrt()
@@ -613,19 +614,22 @@ runs = {name: deep_dream(net.model, x, **common, **more) for name, more in ROUND
 show(
     (night.image, "the page"),
     *((net.image(picture), name) for name, (picture, _) in runs.items()),
-    title="One switch at a time: 24 steps each",
-    columns=3, height=150,
+    title="Jitter breaks the grid, octaves widen the forms, own colours take the pink, "
+    "an even pace wakes the rest (24 steps each)",
+    columns=3, height=224,
 )  # fmt: skip
 
 # %%
-with chart("In every octave the layer answers more", "step", "worth of a cell, over its start",
-           width=520, height=220) as axes:  # fmt: skip
+with chart("Every aid costs the objective; in each octave it climbs all the same", "step",
+           "worth of a cell, over its start", width=620, height=240) as axes:  # fmt: skip
     for name, (_, values) in runs.items():
         axes.semilogy(values[:, 0] / values[0, 0], label=name)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 for name, more in ROUNDS.items():
     rounds = runs[name][1][:, 0].view(more["octaves"], more["steps"])
     assert (rounds[:, -1] > rounds[:, 0]).all(), name
+reached = [(values[-1, 0] / values[0, 0]).item() for _, values in runs.values()]
+assert reached == sorted(reached, reverse=True)
 
 # %% [markdown]
 # Jitter breaks the grid, octaves bring large forms, the page's own colours take the pink away, and
@@ -740,14 +744,6 @@ guided = {
     for kind, guide in guides.items()
 }  # fmt: skip
 
-# %%
-show(
-    *((guide, f"guide: {kind}") for kind, guide in guides.items()),
-    *((net.image(dream), f"the night, guided by the {kind}") for kind, dream in guided.items()),
-    title="One page, three guides, and what each makes of the night",
-    columns=3, height=145,
-)  # fmt: skip
-
 
 # %%
 def closeness(model, x, guide, layer):
@@ -766,10 +762,21 @@ for kind, row in near.items():
     print(f"guided by the {kind:7s}", *(f"{k} × {v:4.1f}" for k, v in row.items()), sep="   ")
     assert row[kind] > 1 and row[kind] == max(other[kind] for other in near.values())
 
+# %%
+corner = (6, 98, 126, 218)  # the tree and the grass: left, top, right, bottom
+show(
+    *((guide, f"guide: {kind}") for kind, guide in guides.items()),
+    *((net.image(dream).crop(corner), f"a corner of the night, guided by the {kind}: "
+       f"{near[kind][kind]:.1f} times closer to it") for kind, dream in guided.items()),
+    title="Three guides, and three nights that are cousins",
+    columns=3, height=224,
+)  # fmt: skip
+
 # %% [markdown]
-# How many times closer each dream came to each guide. Read it down the columns: each guide is
-# approached most by the dream that it guided. Along a row that need not hold, since all dreams
-# draw near the zebra. The guides pull through channels that they share; the dreams are cousins.
+# The numbers say how many times closer each dream came to each guide. Read them down the columns:
+# each guide is approached most by the dream that it guided. Along a row that need not hold, since
+# all dreams draw near the zebra. The guides pull through channels that they share; the dreams are
+# cousins.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Turn the knob
@@ -779,22 +786,26 @@ for kind, row in near.items():
 
 
 # %%
-def short_dream(net, layer="features.10", steps=6, octaves=2, own_colours=True, even=True, page=3):
+def short_dream(
+    net, layer="features.10", steps=6, octaves=2, own_colours=True, even_pace=True, page=3
+):  # fmt: skip
     """Dream on an empty page of the night: the dream, and how many times a cell's worth grew."""
     scene = draw_scene(page, (), backdrop="night", clutter=0)
     dream, values = deep_dream(
         net.model, net.tensor(scene.image), layer, octaves=octaves, steps=steps, jitter=16,
-        palette=0.8 * own_colours, even=16 if even else None, rate=0.03, valid=valid_range(net),
-    )  # fmt: skip
+        palette=0.8 * own_colours, even=16 if even_pace else None, rate=0.03,
+        valid=valid_range(net),
+    )
     return dream, (values[-1] / values[0].clamp(min=1e-6)).item()
 
 
 # %%
-(_, with_both), (_, without) = short_dream(net), short_dream(net, own_colours=False, even=False)
+_, with_both = short_dream(net)
+_, without = short_dream(net, own_colours=False, even_pace=False)
 growth_guess = guess(
     f"With both, a cell of features.10 is soon worth {with_both:.0f} times what it was. Without?",
     round(without), between=(0, 300), unit=" times",
-    because="They cost the objective more than half. What is good to look at is ours, not its.",
+    because="They cost the objective more than half. The good looks are our wish, not its.",
 )  # fmt: skip
 assert without > 2 * with_both
 
@@ -804,15 +815,15 @@ assert without > 2 * with_both
 
 
 # %%
-def look(net, layer="features.10", steps=6, octaves=2, own_colours=True, even=True, page=3):
+def look(net, layer="features.10", steps=6, octaves=2, own_colours=True, even_pace=True, page=3):
     """Dream live, small and short."""
-    dream, growth = short_dream(net, layer, steps, octaves, own_colours, even, page)
+    dream, growth = short_dream(net, layer, steps, octaves, own_colours, even_pace, page)
     return net.image(dream), f"A cell is worth {growth:.0f} times what it was."
 
 
 knob = explore(
     partial(look, net), strip=("layer", LAYERS), slow=True, layer=LAYERS, steps=(1, 10),
-    octaves=(1, 2), own_colours=True, even=True, page=(0, 20),
+    octaves=(1, 2), own_colours=True, even_pace=True, page=(0, 20),
 )  # fmt: skip
 print(f"features.10: {with_both:.0f} times with both, {without:.0f} times with neither")
 
@@ -862,13 +873,14 @@ if wild is not None:
     show(
         (wild.image(small), "the photograph"),
         *((wild.image(dream), layer) for layer, dream in two.items()),
-        title="The same sky: waves from an early layer, creatures from a late one", height=190,
+        title="The same sky: waves from an early layer, whorls at the tips from a late one",
+        height=198,
     )  # fmt: skip
 
 # %% [markdown]
 # **The zoom film.** Feed a dream back in: enlarge its middle a little, dream on, and so forth. The
-# blog's endless zooms are made so. After some frames nothing of the photograph is left but its
-# colours. Slide through it.
+# blog's endless zooms are made so. After fifteen frames our sky is all eyes and ripples, and the
+# rocket is a column of fur. Slide through it.
 
 
 # %%
@@ -941,9 +953,13 @@ pair = [
     deep_dream(model, x, DEEP, octaves=2, steps=10, rate=0.03, **calm)
     for model in (net.model, unlearned)
 ]
+views = {"the page": x, "trained: ringed spots": pair[0][0],
+         "untrained: strokes along what was there": pair[1][0]}  # fmt: skip
 show(
-    *((net.image(dream), name) for (dream, _), name in zip(pair, ("trained", "untrained"))),
-    title="Trained and untrained: both climb; only one has forms to climb to", height=170,
+    *((net.image(one), name) for name, one in views.items()),
+    *(net.image(one).crop(corner) for one in views.values()),
+    title="Both climb; only the trained one has forms to climb to (below: a corner, enlarged)",
+    columns=3, height=224,
 )
 assert all((values[-1] > values[0]).all() for _, values in pair)
 alike = F.cosine_similarity(*((dream - x).flatten(1) for dream, _ in pair)).item()

@@ -129,7 +129,7 @@ def test_a_real_networks_map_is_its_own_channel():
 def test_the_layer_is_found_by_its_account_and_not_by_its_shape():
     """The decoy has the same channels and cells, and stands after the last-named convolution."""
     model, x = small(nn.AdaptiveAvgPool2d(1)), noise(2, 3, 8, 8)
-    name, weight, bias = lesson.find_pooling(model, x)
+    name, _, weight, bias = lesson.find_pooling(model, x)
     assert name in ("relu", "drop") and weight is model.head.weight and bias is model.head.bias
     unbiased, _ = lesson.class_maps(small(nn.AdaptiveAvgPool2d(1), bias=False), x)
     same(unbiased.mean((2, 3)), small(nn.AdaptiveAvgPool2d(1), bias=False)(x).detach())

@@ -467,6 +467,9 @@ import ipywidgets
 ipywidgets.IntSlider()
 
 # %%
+ipywidgets.Image()
+
+# %%
 from cnnvis_helpers.guess import guess
 
 asked = guess("Is 1 < 2?", "yes", choices=["yes", "no"], because="So it is.")
@@ -498,13 +501,14 @@ def test_a_notebook_shows_results_and_no_live_state(trial):
     shown = [cell.get("outputs", []) for cell in notebook["cells"]]
     assert shown[2][0]["text"] == ["counted 2\n"] and len(shown[2]) == 1
     assert shown[3][0]["data"] == {"text/plain": ["Run the cell for live controls."]}
-    [asked] = shown[4]
+    assert shown[4][0]["data"] == {"text/plain": ["Run the cell to watch it."]}
+    [asked] = shown[5]
     assert "".join(asked["data"]["text/plain"]) == "Run the cell for live controls."
     html = "".join(asked["data"]["text/html"])
     question, answer = html.split("<details>")
     assert "Is 1 &lt; 2? Choose: yes, no." in question and "So it is" not in question
     assert "<summary>The answer</summary>yes. So it is.</details>" in answer
-    assert shown[5][0]["data"] == {"text/plain": ["42"]}
+    assert shown[6][0]["data"] == {"text/plain": ["42"]}
     assert all("execution" not in cell["metadata"] for cell in notebook["cells"])
     assert NOTEBOOKS.is_current(trial.script, trial.target)
     # The same lesson gives the same bytes.
