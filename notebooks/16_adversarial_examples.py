@@ -586,7 +586,7 @@ truth = torch.tensor([net.index(kind) for kind in kinds])
 
 
 # %%
-def gradients(model, x, target, chunk=16):
+def gradients(model, x, target, chunk=8):
     """Differentiate the loss of many pictures, a few at a time: (B, 3, H, W)."""
     few = zip(x.split(chunk), target.split(chunk))
     return torch.cat([loss_gradient(model, one, aim) for one, aim in few])
@@ -625,10 +625,12 @@ asked = {
     "noisy, right class": (tossed, truth),
 }  # fmt: skip
 scenes = [book[i] for i in fallen]
-on = {
-    (words, name): on_object(method(net.model, batch[fallen], target[fallen]), scenes)
-    for words, (batch, target) in asked.items() for name, method in methods.items()
-}  # fmt: skip
+on = {}
+for words, pair in asked.items():
+    few = list(zip(*(half[fallen].split(8) for half in pair)))  # pictures and classes
+    for name, method in methods.items():
+        explained = torch.cat([method(net.model, *part) for part in few])
+        on[words, name] = on_object(explained, scenes)
 for words in asked:
     print(f"{words:22s}", "   ".join(f"{name} {on[words, name]:.0%}" for name in methods))
 area = np.mean([scene.objects[0].mask.mean() for scene in scenes])
@@ -1090,10 +1092,13 @@ if wild is not None:
 some = slice(0, 24)
 within = 2 / 255
 one_step = moved(pages[some], own[some], within, net.mean, net.std)
-ten_steps = in_small_steps(net.model, pages[some], truth[some], within, net.mean, net.std, steps=6)
+few = zip(pages[some].split(8), truth[some].split(8))
+six_steps = torch.cat([
+    in_small_steps(net.model, *part, within, net.mean, net.std, steps=6) for part in few
+])  # fmt: skip
 right = {
     name: (answers(net.model, batch) == truth[some]).float().mean().item()
-    for name, batch in (("one step", one_step), ("six steps", ten_steps))
+    for name, batch in (("one step", one_step), ("six steps", six_steps))
 }
 for name, value in right.items():
     print(f"{name}: {value:.0%} right at 2 levels")

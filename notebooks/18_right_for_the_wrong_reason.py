@@ -301,9 +301,9 @@ def relevance(net, images, logits):
     """Explain each answer rather than its twin by gradient × input: (N, H, W), signed."""
     found = []
     twins = [net.index(TWIN[label]) for label in net.labels]
-    for i in range(0, len(images), 16):
-        said = logits[i : i + 16].argmax(1).tolist()
-        x = torch.cat([net.tensor(one) for one in images[i : i + 16]])
+    for i in range(0, len(images), 8):
+        said = logits[i : i + 8].argmax(1).tolist()
+        x = torch.cat([net.tensor(one) for one in images[i : i + 8]])
         target = said, [twins[k] for k in said]
         found.append(gradient_times_input(net.model, x, target).sum(1).cpu())
     return torch.cat(found)
@@ -779,7 +779,8 @@ if wild is not None:
 
 # %%
 if wild is not None:
-    values = gradient_times_input(wild.model, batch, first.index).sum(1).cpu()  # (16, 224, 224)
+    parts = [gradient_times_input(wild.model, few, first.index) for few in batch.split(4)]
+    values = torch.cat(parts).sum(1).cpu()  # (16, 224, 224)
     lit = [share(one, there, absolute=True) for one, (_, there) in zip(values, stamped)]
     times = [one.value / one.chance for one in lit]
     print(f"the seal, at {len(PLACES)} places: {min(times):.1f} to {max(times):.1f} times the mean")
