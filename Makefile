@@ -27,6 +27,9 @@ help:
 	@echo "make bench       compare with other libraries"
 	@echo "make home REPO=owner/name   write the repository's address everywhere"
 
+USABLE = $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' || { \
+	echo "$(VENV) is broken, or its Python too old: delete it and try again"; exit 1; }
+
 # A half-made environment is taken away again, else it would stand in the way of the next try.
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -34,15 +37,13 @@ $(PY):
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/lab.stamp: pyproject.toml | $(PY)
-	@$(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' || { \
-		echo "$(VENV) is broken, or its Python too old: delete it and try again"; exit 1; }
+	@$(USABLE)
 	$(PY) -m pip install -e ".[lab]"
 	@touch $@
 
 # The controls are also tested with the ipywidgets that Colab has, kept apart from our own.
 $(VENV)/test.stamp: pyproject.toml | $(PY)
-	@$(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' || { \
-		echo "$(VENV) is broken, or its Python too old: delete it and try again"; exit 1; }
+	@$(USABLE)
 	$(PY) -m pip install -e ".[test]"
 	$(PY) -m pip install --upgrade --no-deps --target $(VENV)/ipywidgets-7.7.1 ipywidgets==7.7.1 ipython_genutils
 	@touch $@

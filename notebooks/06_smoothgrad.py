@@ -724,8 +724,8 @@ def turn(net, level=0.05, samples=24, kind="dog", averaged="gradients"):
     power = found[:samples] if averaged == "gradients" else found[:samples].square()
     copies = f"a noisy copy; {called(answers)}" if level else f"the page, called {answers[0]}"
     words = f"Left: {copies}.\nRight: the mean of {samples} {averaged}, on its own scale."
-    left = np.pad(one_copy(net, x, level), ((0, 0), (0, 8), (0, 0)), constant_values=255)
-    return np.hstack([left, painted(power.mean(0))]), words
+    left = one_copy(net, x, level)
+    return saliency_maps.side_by_side(left, painted(power.mean(0))), words
 
 
 # %%

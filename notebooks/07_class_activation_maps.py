@@ -728,8 +728,8 @@ def look(net, target="zebra", threshold=0.2, page=11):
     words += "white: the true one." if true else f"no {target} is here."
     words += f"\nRight: red votes for {target}, blue against."
     left = saliency_maps.with_boxes(scene.image, *(boxes or true), *true)  # the second is white
-    left = np.pad(left, ((0, 0), (0, 8), (0, 0)), constant_values=255)  # a white gutter
-    return np.hstack([left, heat(votes, limit, signed=True)]), words.replace("-", "−")
+    right = heat(votes, limit, signed=True)
+    return saliency_maps.side_by_side(left, right), words.replace("-", "−")
 
 
 knob = explore(

@@ -697,9 +697,7 @@ def film(net, x, maps, alpha, maps_added=10, heaviest_first=True):
     words += f"{alpha[0, chosen[-1]]:.2f}. Middle: the sum so far. Right: the mean of all.\n"
     words += f"Sum and mean: r = {correlation(*views):.2f}. (Each map on its own scale.)"
     panels = [net.image(x * mask), *(heat(enlarge(view, x.shape[-2:])) for view in views)]
-    gutter = (0, 0), (0, 8), (0, 0)
-    row = np.hstack([np.pad(panel, gutter, constant_values=255) for panel in panels])
-    return row[:, :-8], words.replace("-", "−")
+    return saliency_maps.side_by_side(*panels), words.replace("-", "−")
 
 
 # %%

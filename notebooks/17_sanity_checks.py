@@ -1189,8 +1189,7 @@ def look(film, method="guided backprop", layers_redrawn=5):
     words = f"Left: {method}, trained. Right: {layers_redrawn} of {len(frames) - 1} redrawn.\n"
     words += "; ".join(f"{name} {signed(value)}" for name, value in numbers.items())
     empty = "\nThe map is empty: nothing speaks for the class." if not now.any() else ""
-    gutter = np.full((now.shape[0], 8, 3), 255, np.uint8)
-    return np.hstack([painted(frames[0]), gutter, painted(now)]), words + empty
+    return saliency_maps.side_by_side(painted(frames[0]), painted(now)), words + empty
 
 
 # %%

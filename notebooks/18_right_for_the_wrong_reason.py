@@ -73,7 +73,7 @@ from cnnvis_helpers.lessons.gradient_times_input import deeplift_rescale, gradie
 from cnnvis_helpers.lessons.guided_backprop import cosine, guided_backprop
 from cnnvis_helpers.lessons.integrated_gradients import integrated_gradients
 from cnnvis_helpers.lessons.layer_cam import layer_cam
-from cnnvis_helpers.lessons.saliency_maps import saliency_map, vanilla_gradient
+from cnnvis_helpers.lessons.saliency_maps import saliency_map, side_by_side, vanilla_gradient
 from cnnvis_helpers.lessons.smoothgrad import smoothgrad
 from cnnvis_helpers.picturebook import KINDS, PARTS, TWIN, draw_scene
 from cnnvis_helpers.picturebook.scores import share
@@ -716,8 +716,7 @@ def fade(networks, network="Hans", cue="mark", strength=0.5, page=10):
     signed = f"{odds:+.1f}".replace("-", "−")
     words = f"{network}: {best.label}, {best.probability:.0%}; horse − zebra = {signed}\n"
     words += "Left: page. Right: gradient × input (red for horse, blue for zebra; its own scale)"
-    gutter = np.full((picture.height, 8, 3), 255, np.uint8)
-    return np.hstack([picture, gutter, painted]), words
+    return side_by_side(picture, painted), words
 
 
 # %%
